@@ -1,0 +1,64 @@
+"""Limits on the cost of an architecture."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from search_spaces.config import Config
+from search_spaces.cost import Cost
+from search_spaces.errors import InputError
+
+LIMITED = ("params", "macs", "sites")
+"""What can be limited."""
+
+
+def _is_limit(value: int | float | str) -> int | float | str:
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]*\.?[0-9]+x host", value):
+        raise InputError(f"a limit is a number, or a multiple such as `1.03x host`, got {value!r}")
+    if not isinstance(value, str) and value < 0:
+        raise InputError(f"a limit cannot be negative, got {value}")
+    return value
+
+
+Limit = Annotated[int | float | str, AfterValidator(_is_limit)]
+
+
+class LimitsConfig(Config):
+    """Upper limits, each of which may be missing."""
+
+    params: Limit | None = None
+    """Trainable parameters: a number, or a multiple of the bare host such as `1.03x host`."""
+    macs: Limit | None = None
+    """Multiply-accumulates of convolutions and matrix products at batch 1: a number or `1.1x host`."""
+    sites: int | None = Field(None, ge=0)
+    """Sites with a module."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Limits as numbers; None where there is no limit."""
+
+    params: int | None = None
+    macs: int | None = None
+    sites: int | None = None
+
+    @staticmethod
+    def of(config: LimitsConfig, host: Cost) -> "Bounds":
+        """Return the limits with multiples of the host worked out."""
+        return Bounds(_number(config.params, host.params), _number(config.macs, host.macs), config.sites)
+
+    @property
+    def any(self) -> bool:
+        return any(getattr(self, name) is not None for name in LIMITED)
+
+    def __str__(self) -> str:
+        limits = ((name, getattr(self, name)) for name in LIMITED)
+        return ", ".join(f"{name} <= {limit:,}" for name, limit in limits if limit is not None) or "no limits"
+
+
+def _number(limit: int | float | str | None, host: int) -> int | None:
+    if isinstance(limit, str):
+        return int(float(limit.split("x")[0]) * host)
+    return None if limit is None else int(limit)

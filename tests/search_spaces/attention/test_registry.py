@@ -1,0 +1,150 @@
+"""The registry: names, knobs, arguments, and how it answers mistakes."""
+
+from typing import Annotated
+
+import pytest
+import torch
+from pydantic import Field
+from torch import nn
+
+from search_spaces.attention import KINDS, check_knobs, create, effective, entry, names, register
+from search_spaces.attention.identity import start_as_identity
+from search_spaces.errors import InputError
+
+
+def test_an_entry_tells_kind_places_paper_summary_and_knobs() -> None:
+    bam = entry("bam")
+    assert (bam.name, bam.kind) == ("bam", "gate")
+    assert bam.places == KINDS["gate"].places == ("after_conv*", "branch", "out", "end")
+    assert "1807.06514" in bam.paper
+    assert bam.summary.startswith("Bottleneck attention")
+    assert bam.knobs["dilation"].default == 4
+    assert "dilation" in bam.knobs["dilation"].description
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_defaults_of_every_module_are_allowed_values(name) -> None:
+    defaults = check_knobs(name, {})
+    assert check_knobs(name, defaults) == defaults
+    assert list(defaults) == list(entry(name).knobs)
+
+
+def test_check_knobs_fills_in_defaults_in_the_order_of_the_signature() -> None:
+    given = {"kernel_size": 3, "reduction": 8}
+    expected = {"reduction": 8, "pooling": "avg+max", "spatial": True, "kernel_size": 3}
+    assert list(check_knobs("cbam", given).items()) == list(expected.items())
+
+
+def test_a_knob_says_what_it_may_be() -> None:
+    assert entry("se").knobs["reduction"].type_text == "int >= 1"
+    assert entry("se").knobs["bias"].type_text == "true | false"
+    assert entry("cbam").knobs["pooling"].type_text == "avg | max | avg+max"
+    assert entry("aff").knobs["factor"].type_text == "int >= 1 <= 2"
+
+
+def test_an_unknown_module_is_answered_with_the_near_name() -> None:
+    with pytest.raises(InputError, match=r"unknown module 'sse'; known: .*did you mean 'se'"):
+        create("sse", channels=8)
+
+
+def test_an_unknown_knob_is_answered_with_the_near_name() -> None:
+    with pytest.raises(InputError, match=r"unknown knob of se 'redution'; known: .*did you mean 'reduction'"):
+        create("se", channels=8, redution=4)
+
+
+def test_an_unknown_value_is_answered_with_the_near_one() -> None:
+    with pytest.raises(InputError, match=r"knob 'gate' of se: .*'hard-sigmoid'; did you mean 'hard_sigmoid'"):
+        check_knobs("se", {"gate": "hard-sigmoid"})
+
+
+@pytest.mark.parametrize(
+    ("name", "knob", "value", "reason"),
+    [
+        ("se", "reduction", 0, "greater than or equal to 1, got 0"),
+        ("se", "reduction", "16", "valid integer, got '16'"),
+        ("se", "reduction", 16.0, "valid integer, got 16.0"),
+        ("se", "reduction", True, "valid integer, got True"),
+        ("se", "bias", 1, "valid boolean, got 1"),
+        ("eca", "kernel_size", 4, "must be odd, .* 3 and 5, got 4"),
+        ("cbam", "kernel_size", 2, "must be odd"),
+        ("aff", "factor", 3, "less than or equal to 2, got 3"),
+        ("bam", "num_dilated", 0, "greater than or equal to 1"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_refused_with_the_reason(name, knob, value, reason) -> None:
+    with pytest.raises(InputError, match=f"knob '{knob}' of {name}: .*{reason}"):
+        check_knobs(name, {knob: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "reason"),
+    [
+        ("se", {}, "se is a gate: it needs channels, got nothing"),
+        ("se", {"channels": 8, "source_channels": (8,)}, "needs channels, got channels=8, source_channels"),
+        ("ba", {"channels": 16}, "ba is a bridge: it needs channels and source_channels"),
+        ("ba", {"channels": 16, "source_channels": ()}, "there is none"),
+        ("aff", {"channels": 0}, "channels must be 1 or more, got 0"),
+        ("se", {"channels": 16, "init": "zero"}, "unknown init 'zero'; known: paper, identity"),
+    ],
+)
+def test_arguments_that_do_not_fit_the_kind_are_refused(name, given, reason) -> None:
+    with pytest.raises(InputError, match=reason):
+        create(name, **given)
+
+
+def test_a_name_is_registered_once() -> None:
+    with pytest.raises(ValueError, match="two modules are registered as 'se'"):
+
+        @register("se", kind="gate", paper="nobody")
+        class Again(nn.Module):
+            """Another."""
+
+
+def test_a_knob_without_default_or_description_is_refused() -> None:
+    class NoDefault(nn.Module):
+        """A gate."""
+
+        def __init__(self, channels: int, *, size: Annotated[int, Field(description="a size")]) -> None: ...
+
+    class NoDescription(nn.Module):
+        """A gate."""
+
+        def __init__(self, channels: int, *, size: int = 3) -> None: ...
+
+    with pytest.raises(AssertionError, match="size needs a default"):
+        register("no_default", kind="gate", paper="nobody")(NoDefault)
+    with pytest.raises(AssertionError, match="size needs a description"):
+        register("no_description", kind="gate", paper="nobody")(NoDescription)
+
+
+def test_effective_refuses_what_create_refuses() -> None:
+    with pytest.raises(InputError, match="reduction 32 is above the 16 channels"):
+        effective("se", {"reduction": 32}, channels=16, resolution=(8, 8))
+    with pytest.raises(InputError, match="unknown knob of eca 'reduction'"):
+        effective("eca", {"reduction": 32}, channels=16, resolution=(8, 8))
+
+
+class _Doubled(nn.Module):
+    """Twice a convolution, over its weight."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight, self.bias, self.stride = conv.weight, conv.bias, conv.stride
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * nn.functional.conv2d(x, self.weight, self.bias, self.stride, padding=1)
+
+
+def test_init_identity_of_replaced_weights_is_the_convolution_over_the_same_weight() -> None:
+    conv, x = nn.Conv2d(4, 6, 3, stride=2, padding=1), torch.randn(2, 4, 9, 7)
+    module = start_as_identity("weights", _Doubled(conv), conv)
+    assert module.weight is conv.weight
+    assert torch.equal(module(x), conv(x))
+    module.alpha.data.fill_(1)
+    torch.testing.assert_close(module(x), 2 * conv(x))
+
+
+def test_init_identity_of_replaced_weights_needs_zero_padding() -> None:
+    conv = nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect")
+    with pytest.raises(InputError, match="needs zero padding, the convolution has 'reflect'"):
+        start_as_identity("weights", _Doubled(conv), conv)

@@ -1,0 +1,106 @@
+"""What one trial found, as plain data that goes into a study and comes back."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from search_spaces import InputError
+from trials.latency import Latency
+
+SCHEMA = 1
+"""Version of `TrialRecord.to_dict`."""
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One epoch of training and the validation after it."""
+
+    epoch: int
+    """From 1."""
+    train_loss: float
+    """Mean over the steps, with label smoothing, in nats."""
+    accuracy: float
+    """On the validation images, a fraction."""
+    loss: float
+    """Log-loss on the validation images, in nats, without label smoothing."""
+    lr: float
+    """The learning rate of the last step."""
+    wall_s: float
+    """Training and validation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """One training and measuring of one architecture with one seed."""
+
+    architecture: dict[str, Any]
+    """As `Architecture.to_dict` gives it."""
+    architecture_id: str
+    architecture_hash: str
+    seed: int
+    epochs: int
+    """Asked for; `history` holds those done."""
+    status: Literal["complete", "failed"]
+    reason: str | None = None
+    """Why it failed, in one line."""
+    traceback: str | None = None
+    """Where it failed, if it crashed."""
+    split: Literal["validation"] = "validation"
+    """The split of `accuracy`, `loss` and `history`."""
+    accuracy: float | None = None
+    """On the validation images after the last epoch, a fraction; None if failed."""
+    loss: float | None = None
+    """Log-loss on the validation images after the last epoch, in nats; None if failed."""
+    test_accuracy: float | None = None
+    """On the test images, a fraction; None if not asked for or failed."""
+    test_loss: float | None = None
+    """Log-loss on the test images, in nats."""
+    history: tuple[EpochResult, ...] = ()
+    params: int
+    macs: int
+    """At batch 1, see `search_spaces.measure_cost`."""
+    wall_s: float
+    """The whole trial, with its data, validation and latency."""
+    images_per_s: float | None
+    """Training images per second of training, validation left out; None if no epoch was finished."""
+    memory_bytes: int | None
+    """Peak while training and validating; None if it cannot be measured."""
+    memory_method: str
+    latency: Latency | None = None
+    """None if not asked for or failed."""
+    device: str
+    """In words, with the threads of a CPU."""
+    precision: Literal["fp32", "bf16"]
+    num_train: int
+    num_validation: int
+    num_test: int
+    data_sha256: str
+    versions: dict[str, str]
+    started_at: str
+    """ISO 8601, UTC."""
+    schema: int = SCHEMA
+
+    @property
+    def latency_ms(self) -> float | None:
+        """The median latency in milliseconds, or None if it was not measured."""
+        return None if self.latency is None else self.latency.median_ms
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-able data; `from_dict` reads it back."""
+        return asdict(self) | {"history": [asdict(result) for result in self.history]}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> "TrialRecord":
+        """Return the record that `to_dict` wrote.
+
+        Raises:
+            InputError: another version of the schema, or keys that do not belong to it.
+        """
+        if data.get("schema") != SCHEMA:
+            raise InputError(f"a trial record has schema {data.get('schema')!r}; this version reads {SCHEMA}")
+        names = {field.name for field in fields(TrialRecord)}
+        if wrong := sorted(names ^ set(data)):
+            raise InputError(f"a trial record (schema {SCHEMA}) lacks or does not know: {', '.join(wrong)}")
+        history = tuple(EpochResult(**result) for result in data["history"])
+        latency = None if data["latency"] is None else Latency(**data["latency"])
+        return TrialRecord(**{**data, "history": history, "latency": latency})

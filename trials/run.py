@@ -1,0 +1,149 @@
+"""One trial: train and measure one architecture with one seed, and answer with a record whatever happens."""
+
+import platform
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from search_spaces import Architecture, Cost, measure_cost
+from trials.devices import describe_device, free_memory, seeded
+from trials.memory import PeakMemory
+from trials.record import EpochResult, TrialRecord
+from trials.train import DivergedError
+from trials.trial import Findings, Trial, TrialConfig, prepare
+
+OnEpoch = Callable[[EpochResult], None]
+
+
+def run_trial(
+    architecture: Architecture,
+    config: TrialConfig,
+    seed: int,
+    *,
+    on_epoch: OnEpoch | None = None,
+    weights: Path | None = None,
+) -> TrialRecord:
+    """Train `architecture` from scratch (or its pretrained host) and measure it.
+
+    The seed sets the initial weights, the split, the order of the images, their augmentation, and dropout; on
+    one CPU with the same number of threads, the same seed gives the same bits. Torch's global random numbers
+    stay as they were. A loss that is not finite, memory that runs out, and any other crash give a failed
+    record with the reason.
+
+    Args:
+        architecture: what to train.
+        config: how, and what to measure.
+        seed: not negative.
+        on_epoch: called after each epoch's validation; what it raises passes through.
+        weights: where to write the trained weights (safetensors; architecture, seed, epochs, names of the
+            classes, mean and standard deviation of the images as metadata); a failed trial writes nothing.
+
+    Raises:
+        InputError: the images are missing or damaged, the split is impossible, the host does not read these
+            images, or the device is not there.
+    """
+    started_at, start = datetime.now(UTC), time.perf_counter()
+    trial = prepare(architecture, config, seed)
+    cost = measure_cost(architecture)
+    memory = PeakMemory(trial.device)
+    found = _attempt(trial, memory, on_epoch, weights)
+    if found.reason is not None:
+        free_memory(trial.device)
+    wall_s = time.perf_counter() - start
+    return _write_record(trial, found, cost, memory.method, wall_s, started_at.isoformat(timespec="seconds"))
+
+
+def _attempt(trial: Trial, memory: PeakMemory, on_epoch: OnEpoch | None, weights: Path | None) -> Findings:
+    """Carry the trial out as far as it goes."""
+    found = Findings()
+    try:
+        with seeded(trial.seed, trial.device):
+            model = trial.build()
+            for result in trial.train(model, found):
+                _call(on_epoch, result)
+            found.memory_bytes = memory.read()
+            trial.measure(model, found)
+            if weights is not None:
+                trial.save(model, weights)
+    except _CallersError as error:
+        raise error.error from None
+    except Exception as error:  # the one place where a failure becomes a record
+        found.memory_bytes = memory.read()
+        found.test = found.latency = None
+        found.reason = _describe_failure(error, trial.device)
+        found.traceback = None if isinstance(error, DivergedError) else traceback.format_exc()
+    return found
+
+
+class _CallersError(Exception):
+    """Carries an error of `on_epoch` past the handling of the trial's own errors."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+def _call(on_epoch: OnEpoch | None, result: EpochResult) -> None:
+    if on_epoch is None:
+        return
+    try:
+        on_epoch(result)
+    except Exception as error:
+        raise _CallersError(error) from error
+
+
+def _describe_failure(error: Exception, device: torch.device) -> str:
+    """Return in one line why a trial failed."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+    if isinstance(error, DivergedError):
+        return text
+    # The CPU's allocator has no exception type of its own.
+    is_full = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    return f"out of memory on {device}: {text}" if is_full else f"{type(error).__name__}: {text}"
+
+
+def _write_record(
+    trial: Trial, found: Findings, cost: Cost, memory_method: str, wall_s: float, started_at: str
+) -> TrialRecord:
+    architecture, num_epochs = trial.architecture, len(found.history)
+    last = found.history[-1] if found.reason is None else None
+    return TrialRecord(
+        architecture=architecture.to_dict(),
+        architecture_id=architecture.id,
+        architecture_hash=architecture.hash,
+        seed=trial.seed,
+        epochs=trial.config.train.epochs,
+        status="failed" if found.reason else "complete",
+        reason=found.reason,
+        traceback=found.traceback,
+        accuracy=last.accuracy if last else None,
+        loss=last.loss if last else None,
+        test_accuracy=found.test.accuracy if found.test else None,
+        test_loss=found.test.loss if found.test else None,
+        history=tuple(found.history),
+        params=cost.params,
+        macs=cost.macs,
+        wall_s=wall_s,
+        images_per_s=num_epochs * trial.num_seen / found.train_s if num_epochs else None,
+        memory_bytes=found.memory_bytes,
+        memory_method=memory_method,
+        latency=found.latency,
+        device=describe_device(trial.device),
+        precision=trial.precision,
+        num_train=len(trial.train_index),
+        num_validation=len(trial.validation_index),
+        num_test=len(trial.dataset.test_labels),
+        data_sha256=trial.dataset.sha256,
+        versions=_versions(trial.device),
+        started_at=started_at,
+    )
+
+
+def _versions(device: torch.device) -> dict[str, str]:
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    return versions | ({"cuda": str(torch.version.cuda)} if device.type == "cuda" else {})

@@ -1,0 +1,162 @@
+"""The steps of a trial: settle what is trained on what, train, measure."""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from search_spaces import Architecture, InputError
+from search_spaces.config import Config
+from trials.data import Augmentation, DataConfig, augmentation, check_images, load_data
+from trials.dataset import Dataset
+from trials.device_data import on_device
+from trials.devices import Precision, pick_device, pick_precision
+from trials.evaluate import Score, evaluate
+from trials.latency import Latency, measure_latency
+from trials.record import EpochResult
+from trials.splits import Index, split
+from trials.train import DivergedError, TrainConfig, Trainer, count_steps
+from trials.weights import save_weights
+
+
+class TrialConfig(Config):
+    """How a trial is trained and what is measured."""
+
+    data: DataConfig
+    """The images."""
+    train: TrainConfig
+    """How the network is trained."""
+    device: str = "auto"
+    """`auto` (CUDA if there is any, else the CPU), `cpu`, `cuda` or `cuda:<n>`."""
+    latency: bool = False
+    """Measure the latency after training."""
+    test: bool = False
+    """Measure the test images once, after training."""
+
+
+@dataclass
+class Findings:
+    """What a trial has found so far."""
+
+    history: list[EpochResult] = field(default_factory=list)
+    train_s: float = 0.0
+    """Time spent training, validation left out."""
+    memory_bytes: int | None = None
+    test: Score | None = None
+    latency: Latency | None = None
+    reason: str | None = None
+    """Why it failed."""
+    traceback: str | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An architecture, a seed and images that fit together."""
+
+    architecture: Architecture
+    config: TrialConfig
+    seed: int
+    device: torch.device
+    precision: Precision
+    dataset: Dataset
+    train_index: Index
+    validation_index: Index
+    augmentation: Augmentation
+
+    @property
+    def num_seen(self) -> int:
+        """Training images per epoch: all but an incomplete last batch."""
+        size = self.config.train.batch_size
+        return count_steps(len(self.train_index), size) * size
+
+    @property
+    def eval_batch_size(self) -> int:
+        """Twice the training batch: without gradients there is room for more than that."""
+        return 2 * self.config.train.batch_size
+
+    def build(self) -> nn.Module:
+        """Return the untrained network on the device."""
+        model = self.architecture.build(self.seed).to(self.device)
+        if self.config.train.channels_last:
+            # Images need no conversion: a convolution takes the layout of its weights.
+            model = model.to(memory_format=torch.channels_last)
+        return model
+
+    def train(self, model: nn.Module, found: Findings) -> Iterator[EpochResult]:
+        """Train and validate, adding each epoch to the findings.
+
+        Raises:
+            DivergedError: a loss is not finite.
+        """
+        data = on_device(self.dataset, self.device, "train")
+        trainer = Trainer(
+            model, data, self.train_index, self.config.train, self.augmentation, self.seed, self.precision
+        )
+        validation = torch.from_numpy(self.validation_index).to(self.device)
+        num_epochs = self.config.train.epochs
+        for epoch in range(1, num_epochs + 1):
+            start = time.perf_counter()
+            train_loss = trainer.run_epoch(epoch)
+            found.train_s += time.perf_counter() - start
+            score = evaluate(
+                model, data, index=validation, batch_size=self.eval_batch_size, precision=self.precision
+            )
+            if not math.isfinite(score.loss):
+                raise DivergedError(f"the validation loss was {score.loss} in epoch {epoch} of {num_epochs}")
+            wall_s = time.perf_counter() - start
+            result = EpochResult(epoch, train_loss, score.accuracy, score.loss, trainer.lr, wall_s)
+            found.history.append(result)
+            yield result
+
+    def measure(self, model: nn.Module, found: Findings) -> None:
+        """Measure what the configuration asks for of the trained network."""
+        if self.config.test:
+            data = on_device(self.dataset, self.device, "test")
+            found.test = evaluate(model, data, batch_size=self.eval_batch_size, precision=self.precision)
+            if not math.isfinite(found.test.loss):
+                raise DivergedError(f"the test loss was {found.test.loss}")
+        if self.config.latency:
+            shape = (self.dataset.channels, self.dataset.size, self.dataset.size)
+            found.latency = measure_latency(model, shape, self.device)
+
+    def save(self, model: nn.Module, path: Path) -> None:
+        """Write the network's weights, with all that it takes to use them."""
+        mean, std = self.dataset.mean_std
+        metadata = {
+            "architecture": json.dumps(self.architecture.to_dict()),
+            "architecture_id": self.architecture.id,
+            "architecture_hash": self.architecture.hash,
+            "seed": str(self.seed),
+            "epochs": str(self.config.train.epochs),
+            "classes": json.dumps(self.dataset.classes),
+            "mean": json.dumps(mean),
+            "std": json.dumps(std),
+        }
+        save_weights(model, path, metadata)
+
+
+def prepare(architecture: Architecture, config: TrialConfig, seed: int) -> Trial:
+    """Load the images and settle everything that a user may have got wrong. Raises InputError."""
+    if seed < 0:
+        raise InputError(f"a seed must not be negative, got {seed}")
+    device = pick_device(config.device)
+    dataset = load_data(config.data)
+    check_images(architecture.host, dataset)
+    train_index, validation_index = split(dataset, config.data.validation, config.data.training, seed)
+    count_steps(len(train_index), config.train.batch_size)
+    return Trial(
+        architecture,
+        config,
+        seed,
+        device,
+        pick_precision(config.train.precision, device),
+        dataset,
+        train_index,
+        validation_index,
+        augmentation(config.data, dataset.size),
+    )

@@ -1,0 +1,115 @@
+"""The report's short answer, in sentences."""
+
+from collections.abc import Sequence
+
+from reports import wording
+from reports.front import Summary
+from reports.tables import FrontRow
+from reports.view import StudyView
+
+
+def answer_of(view: StudyView, summary: Summary, rows: Sequence[FrontRow]) -> list[str]:
+    """Return what was found, in a few sentences; a study without a finished trial says just that."""
+    if not rows:
+        return ["No trial has finished yet, so there is nothing to report but how the study is set up."]
+    sentences = [_what_was_done(view, summary)]
+    sentences += _best(summary, rows)
+    return [*sentences, _how_sure(summary, rows), *_still_open(view, summary)]
+
+
+def _what_was_done(view: StudyView, summary: Summary) -> str:
+    trained = sum(trial.measured and trial.role == "proposal" for trial in view.search)
+    baselines = sum(trial.measured and trial.role == "baseline" for trial in view.search)
+    sentence = (
+        f"The search trained {trained:,} of {wording.big(view.space_size)} architectures in the space, "
+        f"beside {wording.plural(baselines, 'baseline')}."
+    )
+    if summary.stage == "search":
+        return sentence
+    again = wording.plural(len(summary.items), "architecture")
+    return (
+        f"{sentence} Its front and the baselines, {again} in all, were then trained again for "
+        f"{wording.plural(summary.epochs or 0, 'epoch')} with {wording.plural(summary.num_seeds, 'seed')} each."
+    )
+
+
+def _best(summary: Summary, rows: Sequence[FrontRow]) -> list[str]:
+    front = [row for row in rows if row.group == "front"]
+    by_loss = "loss" in summary.objectives and "accuracy" not in summary.objectives
+    measured = [row for row in front if (row.loss if by_loss else row.accuracy)]
+    sentences = []
+    if measured:
+        best = min(measured, key=lambda row: _goodness(row, by_loss))
+        quality = "lowest log-loss" if by_loss else "highest accuracy"
+        sentences.append(f"On the front, {_named(best)} has the {quality}: {_numbers(best)}.")
+    knee = next((row for row in front if row.is_knee), None)
+    if knee and len(front) > 1 and (not measured or knee is not best):
+        sentences.append(f"The front's best compromise (its knee) is {_named(knee)}: {_numbers(knee)}.")
+    return sentences
+
+
+def _goodness(row: FrontRow, by_loss: bool) -> float:
+    if by_loss:
+        return row.loss.mean if row.loss else 0.0
+    return -row.accuracy.mean if row.accuracy else 0.0
+
+
+def _named(row: FrontRow) -> str:
+    if row.is_host:
+        return "the bare host"
+    return f"{row.label} ({row.id})" if row.label else row.id
+
+
+def _numbers(row: FrontRow) -> str:
+    parts = [f"{wording.accuracy(row.accuracy)} of the validation images right"]
+    difference = row.accuracy_difference
+    if difference and difference.mean is not None:
+        verdict = f" ({difference.verdict})" if row.stage == "confirm" else ""
+        parts.append(f"{wording.points(difference)} points over the bare host{verdict}")
+    costs = f"{wording.amount(row.macs)} MACs"
+    if row.host_macs and not row.is_host:
+        costs += f" ({wording.over_host(row.macs, row.host_macs)} over the host)"
+    return ", ".join([*parts, costs])
+
+
+def _how_sure(summary: Summary, rows: Sequence[FrontRow]) -> str:
+    if summary.stage == "search":
+        return (
+            "These are single trainings and nothing is confirmed: the best of many single trainings looks better than "
+            "it is, and none of the differences below is established."
+        )
+    compared = [row.accuracy_difference for row in rows if row.accuracy_difference]
+    tested = [difference for difference in compared if difference.p_value is not None]
+    if not tested:
+        return (
+            "Nothing can be said about differences to the bare host: that takes at least two seeds "
+            "that both networks were trained with."
+        )
+    better = sum(difference.verdict == "better" for difference in tested)
+    worse = sum(difference.verdict == "worse" for difference in tested)
+    rest = len(tested) - better - worse
+    return (
+        f"Of {wording.plural(len(tested), 'architecture')} compared with the bare host in accuracy, {better} "
+        f"{'is' if better == 1 else 'are'} better, {worse} worse, and {rest} cannot be told apart from it "
+        f"with {wording.plural(summary.num_seeds, 'seed')}."
+    )
+
+
+def _still_open(view: StudyView, summary: Summary) -> list[str]:
+    sentences = []
+    running = sum(trial.state == "running" for trial in view.search)
+    if running:
+        sentences.append(f"The search is still running: {wording.plural(running, 'trial')} unfinished.")
+    unfinished = sum(trial.state == "running" for trial in view.confirm)
+    if unfinished:
+        sentences.append(f"The confirmation is under way: {wording.plural(unfinished, 'training is', 'trainings are')} running.")
+    short = sum(len(item.records) < summary.num_seeds for item in summary.items)
+    if summary.stage == "confirm" and short:
+        sentences.append(
+            f"{wording.plural(short, 'architecture has', 'architectures have')} fewer seeds than the others; "
+            "the column n says how many."
+        )
+    if summary.num_left_out:
+        left_out = wording.plural(summary.num_left_out, "confirming training")
+        sentences.append(f"{left_out} of another length cannot be compared and are left out.")
+    return sentences

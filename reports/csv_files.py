@@ -1,0 +1,111 @@
+"""The tables as CSV: units in the column names, an empty cell for what was not measured."""
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from reports.statistics import Difference, Interval
+from reports.tables import FrontRow
+from reports.view import TrialView
+from trials.record import TrialRecord
+
+Cell = str | int | float | bool | None
+Row = TypeVar("Row")
+Columns = Mapping[str, Callable[[Row], Cell]]
+
+
+def write_csv(path: Path, rows: Sequence[Row], columns: Columns[Row]) -> None:
+    """Write rows under a header, which also stands where there are no rows. None becomes an empty cell."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([cell(row) for cell in columns.values()] for row in rows)
+
+
+def _interval(name: str, unit: str, read: Callable[[FrontRow], Interval | None]) -> Columns[FrontRow]:
+    def part(of: Callable[[Interval], Cell]) -> Callable[[FrontRow], Cell]:
+        return lambda row: None if (interval := read(row)) is None else of(interval)
+
+    return {
+        f"{name}_{unit}": part(lambda interval: interval.mean),
+        f"{name}_low_{unit}": part(lambda interval: interval.low),
+        f"{name}_high_{unit}": part(lambda interval: interval.high),
+    }
+
+
+def _difference(name: str, unit: str, read: Callable[[FrontRow], Difference | None]) -> Columns[FrontRow]:
+    def part(of: Callable[[Difference], Cell]) -> Callable[[FrontRow], Cell]:
+        return lambda row: None if (difference := read(row)) is None else of(difference)
+
+    return {
+        f"{name}_over_host_{unit}": part(lambda difference: difference.mean),
+        f"{name}_over_host_low_{unit}": part(lambda difference: difference.interval and difference.interval.low),
+        f"{name}_over_host_high_{unit}": part(lambda difference: difference.interval and difference.interval.high),
+        f"{name}_pairs": part(lambda difference: difference.n),
+        f"{name}_p_value": part(lambda difference: difference.p_value),
+        f"{name}_verdict": part(lambda difference: difference.verdict),
+    }
+
+
+def _record(read: Callable[[TrialRecord], Cell]) -> Callable[[TrialView], Cell]:
+    return lambda trial: None if trial.record is None else read(trial.record)
+
+
+FRONT_CSV: Columns[FrontRow] = {
+    "id": lambda row: row.id,
+    "trial": lambda row: row.number,
+    "role": lambda row: row.role,
+    "label": lambda row: row.label,
+    "on_front": lambda row: row.group == "front",
+    "knee": lambda row: row.is_knee,
+    "stage": lambda row: row.stage,
+    "epochs": lambda row: row.epochs,
+    "num_seeds": lambda row: row.num_seeds,
+    **_interval("validation_accuracy", "fraction", lambda row: row.accuracy),
+    **_difference("validation_accuracy", "fraction", lambda row: row.accuracy_difference),
+    **_interval("validation_loss", "nats", lambda row: row.loss),
+    **_difference("validation_loss", "nats", lambda row: row.loss_difference),
+    **_interval("test_accuracy", "fraction", lambda row: row.test_accuracy),
+    **_interval("test_loss", "nats", lambda row: row.test_loss),
+    "params": lambda row: row.params,
+    "macs": lambda row: row.macs,
+    "params_over_host_fraction": lambda row: _over(row.params, row.host_params),
+    "macs_over_host_fraction": lambda row: _over(row.macs, row.host_macs),
+    "latency_ms": lambda row: row.latency_ms,
+    "memory_bytes": lambda row: row.memory_bytes,
+    "placement": lambda row: row.architecture.summary(),
+}
+"""Columns of front.csv; the verdicts are corrected for many comparisons, intervals and p-values are not."""
+
+TRIALS_CSV: Columns[TrialView] = {
+    "trial": lambda trial: trial.number,
+    "id": lambda trial: trial.architecture.id,
+    "hash": lambda trial: trial.architecture.hash,
+    "role": lambda trial: trial.role,
+    "label": lambda trial: trial.label,
+    "state": lambda trial: trial.state,
+    "reason": lambda trial: trial.reason or None,
+    "seed": _record(lambda record: record.seed),
+    "epochs": _record(lambda record: record.epochs),
+    "validation_accuracy_fraction": _record(lambda record: record.accuracy),
+    "validation_loss_nats": _record(lambda record: record.loss),
+    "test_accuracy_fraction": _record(lambda record: record.test_accuracy),
+    "test_loss_nats": _record(lambda record: record.test_loss),
+    "params": _record(lambda record: record.params),
+    "macs": _record(lambda record: record.macs),
+    "latency_ms": _record(lambda record: record.latency_ms),
+    "memory_bytes": _record(lambda record: record.memory_bytes),
+    "wall_s": _record(lambda record: record.wall_s),
+    "images_per_s": _record(lambda record: record.images_per_s),
+    "device": _record(lambda record: record.device),
+    "precision": _record(lambda record: record.precision),
+    "started_at_utc": _record(lambda record: record.started_at),
+    "finished_at_utc": lambda trial: trial.finished_at,
+    "placement": lambda trial: trial.architecture.summary(),
+}
+"""Columns of trials.csv and confirm.csv."""
+
+
+def _over(value: int, host: int | None) -> float | None:
+    return (value - host) / host if host else None

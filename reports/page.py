@@ -1,0 +1,164 @@
+"""The report: one self-contained page, the figures as PNG and the tables as CSV."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from reports import style, tables, wording
+from reports.answer import answer_of
+from reports.csv_files import FRONT_CSV, TRIALS_CSV, write_csv
+from reports.figures import write_figures
+from reports.front import Summary, summarise_confirm, summarise_search
+from reports.objectives import OBJECTIVES
+from reports.placement import Naming, PlacementMap, placement_map, used_sites
+from reports.plots import hypervolume_data, scatter_data
+from reports.progress import HypervolumeCurve, hypervolume_curve
+from reports.provenance import Provenance, provenance_of
+from reports.scatter import Scatter, scatter_of
+from reports.tables import FailureRow, FrontRow
+from reports.view import StudyView
+from search_spaces.yaml_files import dump_yaml
+
+_MAX_TRIALS = 500
+_MAX_COLUMNS = 12
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the page, the figures and the CSV files show."""
+
+    view: StudyView
+    search: Summary
+    shown: Summary
+    """The confirmation if anything of it has finished, else the search."""
+    names: Naming
+    rows: tuple[FrontRow, ...]
+    answer: tuple[str, ...]
+    scatter: Scatter
+    placements: PlacementMap
+    curve: HypervolumeCurve
+    failures: tuple[FailureRow, ...]
+    provenance: Provenance
+
+
+def write_report(view: StudyView, out: Path) -> Path:
+    """Write report.html, front.csv, trials.csv, confirm.csv and figures/*.png into `out`; return the page's path.
+
+    The folder is made if it is missing; files of an earlier report are replaced.
+    """
+    report = make_report(view)
+    out.mkdir(parents=True, exist_ok=True)
+    write_csv(out / "front.csv", report.rows, FRONT_CSV)
+    write_csv(out / "trials.csv", view.search, TRIALS_CSV)
+    write_csv(out / "confirm.csv", view.confirm, TRIALS_CSV)
+    write_figures(out / "figures", report.scatter, report.placements, report.curve)
+    page = out / "report.html"
+    page.write_text(render_page(report), encoding="utf-8")
+    return page
+
+
+def make_report(view: StudyView) -> Report:
+    """Compute what a report shows."""
+    search, confirm = summarise_search(view), summarise_confirm(view)
+    shown = confirm if confirm.items else search
+    names = tables.naming(view)
+    rows = tables.rows_of(view, shown, names)
+    proposals = [item.architecture for item in search.items if item.role == "proposal"]
+    return Report(
+        view=view,
+        search=search,
+        shown=shown,
+        names=names,
+        rows=tuple(rows),
+        answer=tuple(answer_of(view, shown, rows)),
+        scatter=scatter_of([confirm, search], names),
+        placements=placement_map([item.architecture for item in shown.front], proposals),
+        curve=hypervolume_curve(view),
+        failures=tuple(tables.failure_rows(view)),
+        provenance=provenance_of(view),
+    )
+
+
+def render_page(report: Report) -> str:
+    """Return the page as HTML. Everything from the study is escaped; nothing is loaded from elsewhere."""
+    environment = Environment(
+        loader=PackageLoader("reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals.update(wording=wording, tables=tables)
+    return environment.get_template("report.html").render(
+        report=report,
+        view=report.view,
+        groups=_groups(report.rows),
+        grid=_grid(report),
+        plots={"scatter": scatter_data(report.scatter), "hypervolume": hypervolume_data(report.curve)},
+        reference=_reference(report.curve),
+        objectives=[OBJECTIVES[name] for name in report.view.objectives],
+        trials=_trials(report),
+        max_trials=_MAX_TRIALS,
+        experiment=dump_yaml(report.view.experiment),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def _groups(rows: Sequence[FrontRow]) -> list[tuple[str, list[FrontRow]]]:
+    titles = (
+        ("front", "On the front"),
+        ("baseline", "Baselines behind the front"),
+        ("other", "Confirmed, but behind the front"),
+    )
+    groups = [(title, [row for row in rows if row.group == group]) for group, title in titles]
+    return [(title, members) for title, members in groups if members]
+
+
+def _grid(report: Report) -> dict[str, Any]:
+    """Return the front's architectures as columns over the sites they use."""
+    rows = [row for row in report.rows if row.group == "front"]
+    shown = rows[:_MAX_COLUMNS]
+    colours = {m: style.module_colour(report.placements.modules, m) for m in report.placements.modules[:-1]}
+    lines = []
+    for site in used_sites([row.architecture for row in shown]):
+        placed = [row.architecture.placement.get(site, ()) for row in shown]
+        lines.append((site, [(report.names.specs(s) if s else "", colours[s[0].module] if s else "") for s in placed]))
+    return {"columns": shown, "lines": lines, "num_hidden": len(rows) - len(shown), "colours": colours}
+
+
+def _reference(curve: HypervolumeCurve) -> list[str]:
+    """Return the reference point in words."""
+    words = []
+    for name, value in curve.reference.items():
+        objective = OBJECTIVES[name]
+        number = wording.percent(value) if name == "accuracy" else wording.memory(value) if name == "memory_bytes" else None
+        if number is None:
+            number = f"{value:.4g} {objective.unit}" if objective.unit else wording.amount(value)
+        words.append(f"{objective.title} {number}")
+    return words
+
+
+def _trials(report: Report) -> list[dict[str, str]]:
+    """Return the table of all trials as text, at most `_MAX_TRIALS` of them."""
+    rows = []
+    on_front = {item.architecture.hash for item in report.search.front}
+    for trial in report.view.search[:_MAX_TRIALS]:
+        record = trial.record
+        done = record is not None and trial.state == "complete"
+        rows.append(
+            {
+                "number": str(trial.number),
+                "id": trial.architecture.id,
+                "label": trial.label or "",
+                "state": "front" if done and trial.architecture.hash in on_front else trial.state,
+                "accuracy": wording.percent(record.accuracy) if record else "",
+                "loss": f"{record.loss:.3f}" if record and record.loss is not None else "",
+                "params": wording.count(record.params) if record else "",
+                "macs": wording.amount(record.macs) if record else "",
+                "latency": tables.latency_of(record.latency_ms) if record and record.latency_ms is not None else "",
+                "wall": wording.duration(record.wall_s) if record else "",
+                "placement": "; ".join(report.names.lines(trial.architecture)),
+            }
+        )
+    return rows

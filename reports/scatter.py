@@ -1,0 +1,176 @@
+"""What the plots of quality against cost show: panels of points, one panel per length of training."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from reports import wording
+from reports.front import Measured, Stage, Summary
+from reports.objectives import OBJECTIVES, QUALITY, Objective
+from reports.placement import Naming
+from reports.tables import interval_of, latency_of
+
+Look = Literal["host", "baseline", "front", "trial"]
+LOOKS: tuple[Look, ...] = ("trial", "front", "baseline", "host")
+"""In the order in which they are drawn, the last on top."""
+_HOVER_WIDTH = 58
+_HOVER_LINES = 14
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A quantity with the scale on which it is drawn."""
+
+    name: str
+    title: str
+    scale: float
+    """A drawn value is the natural one times this."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One architecture in a panel, in natural units."""
+
+    name: str
+    look: Look
+    on_front: bool
+    """On the front of all objectives of the experiment, not just of the two that are drawn."""
+    quality: float
+    low: float | None
+    high: float | None
+    costs: dict[str, float]
+    """From an axis' name to the value; an axis is missing where it was not measured."""
+    hover: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """All architectures of one stage."""
+
+    stage: Stage
+    title: str
+    marks: tuple[Mark, ...]
+
+    def of(self, *looks: Look) -> tuple[Mark, ...]:
+        """Return the marks with one of these looks."""
+        return tuple(mark for mark in self.marks if mark.look in looks)
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Quality against each cost."""
+
+    quality: Axis
+    maximise: bool
+    """Whether more quality is up (accuracy), or less is better (log-loss)."""
+    costs: tuple[Axis, ...]
+    panels: tuple[Panel, ...]
+    """The confirmation first; only stages in which something finished."""
+
+
+def scatter_of(summaries: Sequence[Summary], names: Naming) -> Scatter:
+    """Return the plots of some summaries.
+
+    The quality is accuracy, or log-loss where that alone is an objective. MACs and parameters are always among the
+    costs, latency and memory where they were measured.
+    """
+    objectives = summaries[0].objectives if summaries else ()
+    name = next((name for name in QUALITY if name in objectives), QUALITY[0])
+    quality = OBJECTIVES[name]
+    panels = tuple(_panel(summary, quality, names) for summary in summaries if summary.items)
+    costs = []
+    for cost in ("macs", "params", "latency_ms", "memory_bytes"):
+        values = [mark.costs[cost] for panel in panels for mark in panel.marks if cost in mark.costs]
+        if values or cost in ("macs", "params"):
+            costs.append(_axis(OBJECTIVES[cost], max(values, default=0.0)))
+    return Scatter(_axis(quality, 1.0), quality.maximise, tuple(costs), panels)
+
+
+def staircase(marks: Iterable[Mark], cost: str, *, maximise: bool) -> list[tuple[float, float]]:
+    """Return the corners (cost, quality) of the best quality at up to each cost, the cheapest first.
+
+    To be drawn as steps: the line stays level until the next corner's cost. Marks without this cost are left out.
+    """
+    sign = -1.0 if maximise else 1.0
+    corners: list[tuple[float, float]] = []
+    for mark in sorted((m for m in marks if cost in m.costs), key=lambda m: (m.costs[cost], sign * m.quality)):
+        if not corners or sign * mark.quality < sign * corners[-1][1]:
+            corners.append((mark.costs[cost], mark.quality))
+    return corners
+
+
+def _panel(summary: Summary, quality: Objective, names: Naming) -> Panel:
+    host = next((item for item in summary.items if not item.architecture.items), None)
+    epochs = wording.plural(summary.epochs or 0, "epoch")
+    if summary.stage == "confirm":
+        title = f"Confirmed: {epochs}, mean over {wording.plural(summary.num_seeds, 'seed')} with 95 % intervals"
+    else:
+        title = f"Search: {epochs}, one training each"
+    marks = [_mark(item, quality, names, host) for item in summary.items]
+    return Panel(summary.stage, title, tuple(mark for mark in marks if mark))
+
+
+def _mark(item: Measured, quality: Objective, names: Naming, host: Measured | None) -> Mark | None:
+    interval = interval_of(item, quality.value)
+    if interval is None:
+        return None
+    look: Look = "trial"
+    if item.on_front:
+        look = "front"
+    if item.role == "baseline":
+        look = "host" if item is host else "baseline"
+    costs = {name: item.mean(OBJECTIVES[name].value) for name in ("macs", "params", "latency_ms", "memory_bytes")}
+    return Mark(
+        name=item.name,
+        look=look,
+        on_front=item.on_front,
+        quality=interval.mean,
+        low=interval.low,
+        high=interval.high,
+        costs={name: value for name, value in costs.items() if value is not None},
+        hover=tuple(_hover(item, names)),
+    )
+
+
+def _hover(item: Measured, names: Naming) -> list[str]:
+    """Return what a reader sees who points at the mark, in lines that fit a phone."""
+    first, architecture = item.records[0], item.architecture.id
+    number = "" if item.number is None else f" · trial {item.number}"
+    latency = item.mean(lambda record: record.latency_ms)
+    accuracy = wording.accuracy(interval_of(item, lambda record: record.accuracy))
+    lines = [
+        f"{item.label} ({architecture}){number}" if item.label else f"{architecture}{number}",
+        f"accuracy {accuracy} (n = {len(item.records)})",
+        f"log-loss {wording.loss(interval_of(item, lambda record: record.loss))}",
+        f"{wording.amount(first.macs)} MACs, {wording.count(first.params)} parameters",
+    ]
+    if latency is not None:
+        lines.append(f"latency {latency_of(latency)}")
+    placed = [part for line in names.lines(item.architecture) for part in _wrap(line)]
+    if len(placed) > _HOVER_LINES:
+        placed = [*placed[: _HOVER_LINES - 1], f"… {len(placed) - _HOVER_LINES + 1} more lines in trials.csv"]
+    return lines + placed
+
+
+def _wrap(line: str) -> list[str]:
+    """Break a line at spaces, as textwrap does, without breaking names of sites at their hyphens."""
+    lines = [""]
+    for word in line.split(" "):
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > _HOVER_WIDTH:
+            lines.append("  ")
+        lines[-1] += word if not lines[-1].strip() else f" {word}"
+    return lines
+
+
+def _axis(objective: Objective, largest: float) -> Axis:
+    title = objective.title[0].upper() + objective.title[1:]
+    if objective.name == "accuracy":
+        return Axis(objective.name, f"{title} (%)", 100.0)
+    if objective.name == "memory_bytes":
+        return Axis(objective.name, f"{title} (MiB)", 2.0**-20)
+    if objective.unit:
+        return Axis(objective.name, f"{title} ({objective.unit})", 1.0)
+    for size, word in ((1e9, "billions"), (1e6, "millions"), (1e4, "thousands")):
+        if largest >= size:
+            return Axis(objective.name, f"{title}, {word}", (1e-3 if size == 1e4 else 1 / size))
+    return Axis(objective.name, title, 1.0)

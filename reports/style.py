@@ -1,0 +1,44 @@
+"""Colours that people with any colour vision tell apart (Okabe and Ito, 2008), the same on paper and on the page."""
+
+from collections.abc import Iterable, Sequence
+
+MODULE_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6BB1", "#8A8A5C")
+"""For modules, in order; used again from the start when there are more."""
+FRONT = "#0072B2"
+BASELINE = "#D55E00"
+FADED = "#8A8F98"
+INK = "#1F2328"
+GRID = "#E3E6EA"
+SYMBOLS = ("square", "triangle-up", "diamond", "cross", "x", "triangle-down", "pentagon", "star", "hexagon")
+"""For baselines, by plotly's names."""
+MARKERS = {
+    "circle": "o",
+    "square": "s",
+    "triangle-up": "^",
+    "diamond": "D",
+    "cross": "P",
+    "x": "X",
+    "triangle-down": "v",
+    "pentagon": "p",
+    "star": "*",
+    "hexagon": "h",
+    "star-diamond": "d",
+}
+"""The same by matplotlib's."""
+HOST_SYMBOL = "star-diamond"
+
+
+def module_colour(modules: Sequence[str], module: str) -> str:
+    """Return the colour of a module among all the modules shown."""
+    return MODULE_COLOURS[modules.index(module) % len(MODULE_COLOURS)]
+
+
+def family_of(name: str) -> str:
+    """Return what a baseline's marks have in common: `random` for `random 1`, `random 2`, ..."""
+    return name.rstrip("0123456789 ") or name
+
+
+def symbols_of(names: Iterable[str]) -> dict[str, str]:
+    """Return a symbol for each family among these baselines."""
+    families = dict.fromkeys(family_of(name) for name in names)
+    return {family: SYMBOLS[i % len(SYMBOLS)] for i, family in enumerate(families)}

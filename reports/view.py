@@ -1,0 +1,79 @@
+"""What a report is drawn from: plain frozen data, filled in from a study by whoever owns the study."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from search_spaces import Architecture
+from trials.record import TrialRecord
+
+Role = Literal["proposal", "baseline"]
+State = Literal["complete", "failed", "running"]
+
+
+@dataclass(frozen=True)
+class TrialView:
+    """One training of one architecture, as the study knows it."""
+
+    number: int
+    """Its number in the study it belongs to (search or confirm)."""
+    role: Role
+    label: str | None
+    """A baseline's name (`host`, `se everywhere`); None for what the search proposed."""
+    record: TrialRecord | None
+    """None while it runs, or where a worker died before it could say anything."""
+    state: State
+    values: tuple[float, ...] | None
+    """The objectives in the experiment's order and in natural units; None if it did not finish."""
+    finished_at: str | None
+    """ISO 8601, UTC."""
+    architecture: Architecture
+
+    @property
+    def name(self) -> str:
+        """What a reader calls it: the baseline's label, else the architecture's id."""
+        return self.label or self.architecture.id
+
+    @property
+    def measured(self) -> bool:
+        """Whether it is complete and every objective is a finite number."""
+        finite = self.values is not None and all(math.isfinite(value) for value in self.values)
+        return self.state == "complete" and self.record is not None and finite
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, in one line; empty if it did not."""
+        if self.state != "failed":
+            return ""
+        if self.record is None:
+            return "no result came back from its worker"
+        return self.record.reason or "an objective was not measured, or is not a finite number"
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """One study with its confirmation, and what a reader needs to know about both."""
+
+    name: str
+    description: str
+    experiment: dict[str, Any]
+    """The experiment as it can be written to YAML again."""
+    objectives: tuple[str, ...]
+    """Names in `reports.objectives.OBJECTIVES`."""
+    search: tuple[TrialView, ...]
+    confirm: tuple[TrialView, ...]
+    """One per architecture and seed."""
+    num_refused: int
+    """Proposals that were never trained: over a limit, or measured already."""
+    command: str
+    """The command line that runs or resumes the study."""
+    path: str
+    """The study as commands take it: a folder or a URL."""
+    exhausted: bool
+    """Whether the search ended because the space holds nothing new."""
+    space_size: int
+    """Distinct architectures in the space, before limits."""
+    host: Architecture
+    """The bare host."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the reader that only the study's owner can know."""

@@ -1,0 +1,38 @@
+"""What the commands print: tables for people, JSON for programs."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def console() -> Console:
+    """Return a console on standard output; what is not a terminal gets lines that are never wrapped."""
+    output = Console(highlight=False, soft_wrap=False)
+    return output if output.is_terminal else Console(highlight=False, width=10_000)
+
+
+def print_json(data: Any) -> None:
+    """Print data as JSON, with NaN refused."""
+    typer.echo(json.dumps(data, indent=2, allow_nan=False))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], numeric: Sequence[str] = ()) -> None:
+    """Print a table; the `numeric` columns are aligned to the right."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right" if column in numeric else "left", no_wrap=column in numeric)
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    console().print(table)
+
+
+def print_lines(*lines: str) -> None:
+    """Print lines of plain text, wrapped to a terminal's width."""
+    for line in lines:
+        console().print(line, markup=False)

@@ -1,0 +1,170 @@
+"""Commands about a study: search, status, report, export."""
+
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nas.cli.output import AsJson, print_json, print_lines, print_table
+from nas.driver import Outcome
+from nas.driver import search as run_search
+from nas.export import export_study
+from nas.progress import Watcher
+from nas.view import open_study
+from reports import FrontRow, StudyView, TrialView, front_columns, front_rows, write_report
+
+StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder, e.g. studies/quickstart.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    for command in (search, status, report, export):
+        app.command()(command)
+
+
+def search(
+    experiment: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped experiment.")],
+    study: Annotated[
+        Path | None, typer.Option(help="The study's folder.", show_default="studies/<experiment's name>")
+    ] = None,
+    data_dir: Annotated[
+        str | None, typer.Option(help="Where the images are, instead of the experiment's data.dir.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time, instead of search.workers.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Start a search, or go on with it if its study exists."""
+    watcher = Watcher.quiet() if as_json else None
+    try:
+        outcome = run_search(experiment, study, data_dir=data_dir, workers=workers, device=device, watcher=watcher)
+    except KeyboardInterrupt:
+        typer.echo("\ninterrupted; nothing that finished is lost. The same command goes on from here.", err=True)
+        raise
+    if as_json:
+        print_json({"study": str(outcome.folder), "report": str(outcome.report), **_as_data(outcome.view)})
+    else:
+        _print_outcome(outcome)
+
+
+def _print_outcome(outcome: Outcome) -> None:
+    print_lines("")
+    _print_front(outcome.view)
+    if outcome.view.exhausted:
+        print_lines("The space is exhausted: every architecture within the limits was tried.")
+    print_lines(
+        "",
+        f"report:  {outcome.report}",
+        "next:",
+        f"  nas status {outcome.folder}",
+        f"  nas export {outcome.folder} --pick knee",
+    )
+
+
+def _print_front(view: StudyView) -> None:
+    rows = front_rows(view)
+    if not rows:
+        print_lines("no trial has finished yet")
+        return
+    columns = front_columns(rows)
+    confirmed = rows[0].stage == "confirm"
+    title = (
+        f"The front beside the baselines, means of up to {max(row.num_seeds for row in rows)} trainings of {rows[0].epochs} epochs"
+        if confirmed
+        else f"The front beside the baselines, single trainings of {rows[0].epochs} epochs (not confirmed yet)"
+    )
+    numeric = [column.title for column in columns if column.numeric]
+    print_table(title, [c.title for c in columns], [[c.cell(row) for c in columns] for row in rows], numeric)
+
+
+def _as_data(view: StudyView) -> dict[str, Any]:
+    """Return the study as JSON-able data."""
+    counts = {name: _counts(trials) for name, trials in (("search", view.search), ("confirm", view.confirm))}
+    return {
+        "name": view.name,
+        "objectives": list(view.objectives),
+        "counts": {name: dict(zip(("complete", "running", "failed"), c, strict=True)) for name, c in counts.items()},
+        "refused": view.num_refused,
+        "exhausted": view.exhausted,
+        "front": [_row_data(row) for row in front_rows(view)],
+        "trials": [_trial_data(trial) for trial in view.search],
+        "confirm": [_trial_data(trial) for trial in view.confirm],
+    }
+
+
+def _row_data(row: FrontRow) -> dict[str, Any]:
+    data = asdict(replace(row, architecture=None))  # type: ignore[arg-type]
+    return data | {"name": row.name, "architecture": row.architecture.to_dict()}
+
+
+def _trial_data(trial: TrialView) -> dict[str, Any]:
+    record = trial.record
+    return {
+        "number": trial.number,
+        "role": trial.role,
+        "label": trial.label,
+        "id": trial.architecture.id,
+        "state": trial.state,
+        "reason": trial.reason,
+        "values": trial.values,
+        "record": record.to_dict() if record else None,
+    }
+
+
+def status(study: StudyArgument, as_json: AsJson = False) -> None:
+    """Show how a study stands, also while its search runs."""
+    view = open_study(study)
+    if as_json:
+        print_json(_as_data(view))
+        return
+    print_lines(f"{view.name}: {view.description}" if view.description else view.name)
+    rows = [(name, *_counts(trials)) for name, trials in (("search", view.search), ("confirm", view.confirm))]
+    print_table("", ("", "done", "running", "failed"), rows, ("done", "running", "failed"))
+    print_lines(f"search asks for {view.experiment['search']['trials']} trials beside the baselines")
+    for trial in (*view.search, *view.confirm):
+        if trial.state == "failed":
+            print_lines(f"failed: trial {trial.number} ({trial.name}): {trial.reason}")
+    print_lines("")
+    _print_front(view)
+
+
+def _counts(trials: tuple[TrialView, ...]) -> tuple[int, int, int]:
+    states = [trial.state for trial in trials]
+    return states.count("complete"), states.count("running"), states.count("failed")
+
+
+def report(
+    study: StudyArgument,
+    out: Annotated[Path | None, typer.Option(help="The report's folder.", show_default="STUDY/report")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write report.html with figures and CSV files, also while the search runs."""
+    view = open_study(study)
+    page = write_report(view, out or study / "report")
+    if as_json:
+        print_json({"report": str(page), **_as_data(view)})
+        return
+    _print_front(view)
+    print_lines("", f"report:  {page}")
+
+
+def export(
+    study: StudyArgument,
+    pick: Annotated[
+        str, typer.Option(help="knee, best-accuracy, an architecture's id, or a trial's number.")
+    ] = "knee",
+    out: Annotated[Path | None, typer.Option(help="The folder to write.", show_default="exports/<study>-<id>")] = None,
+    program: Annotated[bool, typer.Option("--torch-export", help="Add a torch.export program.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Export a network of the front: YAML, weights, code that loads them; each checked against the trained network."""
+    result = export_study(open_study(study), study, pick, out, with_program=program)
+    if as_json:
+        print_json({"folder": str(result.folder), "id": result.architecture_id, "checked": result.checked})
+        return
+    print_lines(f"exported {result.architecture_id} ({pick}) to {result.folder}")
+    for line in result.checked:
+        print_lines(f"  checked: {line}")
+    print_lines("try:", f"  {sys.executable} {result.folder / 'model.py'}")

@@ -1,0 +1,162 @@
+"""Driving a study: propose, train, record, confirm, report; from the start or from where it stopped."""
+
+import os
+import shlex
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from optuna.storages import BaseStorage
+
+from nas.baselines import make_baselines
+from nas.confirm import queue_confirmations
+from nas.driver_lock import DriverLock
+from nas.executor import Executor
+from nas.experiment import Experiment, changes, load_experiment
+from nas.journal import JOURNAL, open_storage, read_storage
+from nas.local_pool import LocalPool
+from nas.progress import Watcher
+from nas.proposer import Proposer, SearchPlan
+from nas.study import Ledger
+from nas.view import CONFIRM, SEARCH, view_of
+from nas.work import run_task
+from reports import StudyView, write_report
+from search_spaces.errors import InputError
+from trials import TrialConfig, load_data, split
+from trials.data import check_images
+
+PACKAGE = "attention-placement-search"
+"""The name under which the project is installed."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished search."""
+
+    view: StudyView
+    folder: Path
+    report: Path
+    """The path of `report.html`."""
+
+
+def search(
+    experiment: str | Experiment,
+    study: str | Path | None = None,
+    *,
+    data_dir: str | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    command: str | None = None,
+    watcher: Watcher | None = None,
+) -> Outcome:
+    """Run an experiment to its end, or go on with it where its study stands.
+
+    Args:
+        experiment: a shipped name, a path, or a loaded experiment.
+        study: the study's folder; default `studies/<experiment's name>`.
+        data_dir: where the images are on this machine, instead of the experiment's `data.dir`.
+        workers: trials at a time, instead of the experiment's `search.workers`.
+        device: `auto`, `cpu` or `cuda`.
+        command: how the search is repeated, for the report.
+        watcher: shows the progress.
+
+    Raises:
+        InputError: a mistake in the experiment, images that cannot be found, a study of another experiment, a study
+            that another process drives.
+        KeyboardInterrupt: after everything was put in order; the same call goes on.
+    """
+    loaded = experiment if isinstance(experiment, Experiment) else load_experiment(experiment)
+    folder = Path(study) if study else Path("studies") / loaded.name
+    task = _trial_config(loaded, data_dir, device)
+    _refuse_changes(folder, loaded)
+    _check_data(loaded, task)
+    with DriverLock(folder):
+        storage = open_storage(folder)
+        ledger, confirmed = _open_ledgers(storage, loaded, command or _command())
+        proposer = Proposer(ledger, loaded.space, _plan(loaded))
+        num_workers = workers or _num_workers(loaded.config.search.workers, device)
+        watcher = watcher or Watcher.for_terminal()
+        with LocalPool(num_workers, run_task, threads_per_worker=1) as pool, watcher:
+            executor = Executor(pool, folder, task, watcher)
+            watcher.begin_search(loaded, ledger, num_workers)
+            executor.run(ledger, proposer.next, in_order=loaded.config.search.deterministic)
+            queue_confirmations(ledger, confirmed, loaded.config)
+            watcher.begin_confirm(confirmed)
+            executor.run(confirmed, confirmed.take, in_order=False, confirm=loaded.config.confirm)
+        view = view_of(storage, folder)
+        return Outcome(view, folder, write_report(view, folder / "report"))
+
+
+def _trial_config(experiment: Experiment, data_dir: str | None, device: str) -> TrialConfig:
+    config = experiment.config
+    data = config.data.model_copy(update={"dir": data_dir} if data_dir else {})
+    return TrialConfig(data=data, train=config.train, device=device, latency="latency_ms" in config.objectives)
+
+
+def _refuse_changes(folder: Path, experiment: Experiment) -> None:
+    """Refuse to go on with a study of another experiment; nothing is written."""
+    if not (folder / JOURNAL).is_file():
+        return
+    try:
+        known = Ledger.load(read_storage(folder), SEARCH).attributes["experiment"]
+    except InputError:  # its driver died before it wrote the experiment down
+        return
+    if changed := changes(known, experiment.record):
+        listed = "\n  ".join(changed)
+        raise InputError(
+            f"{folder} holds a study of another experiment; changed since:\n  {listed}\n"
+            f"Only description, data.dir, search.workers, confirm and a raised search.trials may change. "
+            f"Undo the change, or start another study with --study DIR"
+        )
+
+
+def _check_data(experiment: Experiment, config: TrialConfig) -> None:
+    """Read the images once, before anything is written or a worker started, and check that they fit the host."""
+    images = load_data(config.data)
+    split(images, config.data.validation, config.data.training, experiment.config.search.seed)
+    check_images(experiment.space.host, images)
+
+
+def _open_ledgers(storage: BaseStorage, experiment: Experiment, command: str) -> tuple[Ledger, Ledger]:
+    """Open the search and the confirmation, take over what an earlier driver left, and queue the baselines."""
+    config = experiment.config
+    facts = {"created_at": datetime.now(UTC).isoformat(timespec="seconds"), "version": version(PACKAGE)}
+    search = Ledger.open(storage, SEARCH, config.objectives, facts)
+    # What may change since the last start is written anew.
+    search.set_attribute("experiment", experiment.record)
+    search.set_attribute("command", command)
+    search.recover(in_order=config.search.deterministic)
+    confirmed = Ledger.open(storage, CONFIRM, config.objectives)
+    confirmed.recover(in_order=False)
+    for label, architecture in make_baselines(experiment.space, config.search.random_baselines, config.search.seed):
+        search.add(architecture, label=label, seed=config.search.seed, epochs=config.train.epochs)
+    if search.attributes.get("exhausted") and search.counts().complete < config.search.trials:
+        search.set_attribute("exhausted", False)  # found out again, should it still be so
+    return search, confirmed
+
+
+def _plan(experiment: Experiment) -> SearchPlan:
+    search = experiment.config.search
+    return SearchPlan(
+        sampler=search.sampler,
+        trials=search.trials,
+        seed=search.seed,
+        trial_seed=search.seed,
+        epochs=experiment.config.train.epochs,
+        deterministic=search.deterministic,
+    )
+
+
+def _num_workers(asked: int | str, device: str) -> int:
+    if isinstance(asked, int):
+        return asked
+    if device != "cpu" and torch.cuda.is_available():
+        return torch.cuda.device_count()
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _command() -> str:
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -1,0 +1,133 @@
+"""Executing proposals on the pool: whatever happens to a worker, each proposal ends as a record in the ledger."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nas.experiment import ConfirmConfig
+from nas.local_pool import Crashed, Done, LocalPool, Progress
+from nas.progress import Watcher
+from nas.study import Ledger, Proposal
+from nas.weights import keep_front, weights_path
+from nas.work import Task
+from search_spaces import measure_cost
+from search_spaces.errors import InputError
+from trials import TrialConfig, TrialRecord
+
+MOST_ATTEMPTS = 3
+"""Trainings of one proposal whose worker dies; a failure inside the training is final at once."""
+
+MOST_FAILURES = 5
+"""More failed trials than this, and than succeeded, end a search: something is wrong that more trials will not mend."""
+
+
+@dataclass(frozen=True)
+class _Running:
+    proposal: Proposal
+    task: Task
+    attempt: int
+
+
+class Executor:
+    """Runs what a ledger hands out on a pool of workers, one proposal per idle worker."""
+
+    def __init__(self, pool: LocalPool[Task, dict[str, Any]], folder: Path, config: TrialConfig, watcher: Watcher) -> None:
+        self._pool, self._folder, self._config, self._watcher = pool, folder, config, watcher
+        self._running: dict[int, _Running] = {}
+
+    def run(
+        self,
+        ledger: Ledger,
+        take: Callable[[], Proposal | None],
+        *,
+        in_order: bool,
+        confirm: ConfirmConfig | None = None,
+    ) -> None:
+        """Run until `take` has nothing more and nothing is running.
+
+        Raises:
+            InputError: most trials fail; the message says why.
+            KeyboardInterrupt: after what was running went back into the queue.
+        """
+        try:
+            while True:
+                while self._pool.num_idle and (proposal := take()):
+                    self._start(_Running(proposal, self._task(proposal, confirm), attempt=1))
+                if not self._running:
+                    return
+                for event in self._pool.wait(timeout=1.0):
+                    self._handle(ledger, event, in_order)
+                if confirm is None:
+                    keep_front(self._folder, ledger)
+                self._watcher.refresh()
+        except BaseException:
+            self._pool.kill()
+            self._running.clear()
+            ledger.release()
+            raise
+
+    def _task(self, proposal: Proposal, confirm: ConfirmConfig | None) -> Task:
+        train = self._config.train.model_copy(update={"epochs": proposal.epochs})
+        config = self._config.model_copy(update={"train": train, "test": confirm is not None})
+        weights = weights_path(self._folder, proposal.architecture, proposal.seed, proposal.epochs)
+        return Task(proposal.architecture.to_dict(), config.model_dump(), proposal.seed, str(weights))
+
+    def _start(self, running: _Running) -> None:
+        number = running.proposal.number
+        self._running[number] = running
+        self._pool.submit(number, running.task)
+        self._watcher.started(running.proposal)
+
+    def _handle(self, ledger: Ledger, event: Progress | Done | Crashed, in_order: bool) -> None:
+        running = self._running[event.key]
+        if isinstance(event, Progress):
+            self._watcher.progressed(running.proposal, event.payload)
+            return
+        del self._running[event.key]
+        if isinstance(event, Crashed) and running.attempt < MOST_ATTEMPTS:
+            self._start(replace(running, attempt=running.attempt + 1))
+            return
+        record = TrialRecord.from_dict(event.result) if isinstance(event, Done) else self._crashed(running, event)
+        ledger.record(event.key, record)
+        ledger.tell(in_order=in_order)
+        self._watcher.finished(running.proposal, record)
+        _stop_if_most_fail(ledger, record)
+
+    @staticmethod
+    def _crashed(running: _Running, event: Crashed) -> TrialRecord:
+        architecture, cost = running.proposal.architecture, measure_cost(running.proposal.architecture)
+        return TrialRecord(
+            architecture=architecture.to_dict(),
+            architecture_id=architecture.id,
+            architecture_hash=architecture.hash,
+            seed=running.proposal.seed,
+            epochs=running.proposal.epochs,
+            status="failed",
+            reason=f"the worker died {running.attempt} times: {event.reason}",
+            params=cost.params,
+            macs=cost.macs,
+            wall_s=0.0,
+            images_per_s=None,
+            memory_bytes=None,
+            memory_method="the worker died",
+            device="unknown: the worker died",
+            precision="fp32",
+            num_train=0,
+            num_validation=0,
+            num_test=0,
+            data_sha256="",
+            versions={},
+            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+
+def _stop_if_most_fail(ledger: Ledger, record: TrialRecord) -> None:
+    states = [ledger.counts(role) for role in ("proposal", "baseline")]
+    failed, complete = sum(count.failed for count in states), sum(count.complete for count in states)
+    if record.status == "failed" and failed > max(MOST_FAILURES, complete):
+        raise InputError(
+            f"stopped: {failed} trials failed and {complete} succeeded. The last failure: {record.reason}. "
+            f"`nas status` lists them; what was found is kept"
+        )

@@ -1,0 +1,205 @@
+"""Exporting a trained network of a study: YAML, weights, code that rebuilds it, and a torch.export program.
+
+Everything that is written is read back in a fresh process and compared with the trained network before the export
+reports success.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from jinja2 import Environment, StrictUndefined
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from nas.weights import weights_path
+from reports.front import Measured, best_summary, summarise_search
+from reports.statistics import t_interval
+from reports.view import StudyView
+from search_spaces import HostConfig
+from search_spaces.errors import InputError, unknown
+from trials import TrialRecord
+
+KNEE, BEST = "knee", "best-accuracy"
+
+_TOLERANCE = 1e-5
+"""Largest allowed difference of a logit from the trained network's, relative to its largest logit."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    folder: Path
+    architecture_id: str
+    checked: list[str]
+    """What was compared with the trained network, in words."""
+
+
+def export_study(
+    view: StudyView, study: Path, pick: str = KNEE, out: Path | None = None, *, with_program: bool = False
+) -> Exported:
+    """Export one measured network of a study.
+
+    Args:
+        view: the study.
+        study: its folder, where the weights are.
+        pick: `knee`, `best-accuracy`, an architecture's id, or the number of a trial of the search.
+        out: the folder to write; default `exports/<study>-<id>`. An earlier export there is replaced.
+        with_program: also write a torch.export program with a dynamic batch size (`model.pt2`).
+
+    Raises:
+        InputError: nothing is measured yet, an unknown pick, weights that were not kept, a folder that is no export.
+        RuntimeError: what was written does not compute what the trained network computes; nothing is left behind.
+    """
+    item = pick_network(view, pick)
+    record, weights = _trained(view, study, item)
+    out = out or Path("exports") / f"{view.name}-{item.architecture.id}"
+    _refuse_foreign(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as temporary:
+        folder = Path(temporary) / "export"
+        folder.mkdir()
+        trained = item.architecture.build().eval()
+        trained.load_state_dict(load_file(weights))
+        _write(folder, view, item, record, weights)
+        if with_program:
+            _write_program(folder, trained, item.architecture.host)
+        checked = _check(folder, trained, item.architecture.host, with_program)
+        if out.exists():
+            shutil.rmtree(out)
+        os.replace(folder, out)
+    return Exported(out, item.architecture.id, checked)
+
+
+def pick_network(view: StudyView, pick: str) -> Measured:
+    """Return the measured network that `pick` names: of the confirmation where there is one, else of the search.
+
+    Raises:
+        InputError: nothing is measured yet, or nothing of that name.
+    """
+    summary, search = best_summary(view), summarise_search(view)
+    if not summary.items:
+        raise InputError(f"{view.path} holds no finished trial yet")
+    if pick == KNEE:
+        return summary.knee or max(summary.front, key=_accuracy)
+    if pick == BEST:
+        return max(summary.items, key=_accuracy)
+    named = [item for item in (*summary.items, *search.items) if pick in (item.architecture.id, str(item.number))]
+    if not named:
+        known = [KNEE, BEST, *(item.architecture.id for item in summary.front)]
+        raise unknown("pick (or give the number of a finished trial)", pick, known)
+    return named[0]
+
+
+def _accuracy(item: Measured) -> float:
+    return item.mean(lambda record: record.accuracy) or 0.0
+
+
+def _trained(view: StudyView, study: Path, item: Measured) -> tuple[TrialRecord, Path]:
+    """Return the training with the best validation accuracy whose weights were kept."""
+    for record in sorted(item.records, key=lambda record: -(record.accuracy or 0.0)):
+        path = weights_path(study, item.architecture, record.seed, record.epochs)
+        if path.is_file():
+            return record, path
+    raise InputError(
+        f"no weights of {item.name} are in {study / 'weights'}: the search keeps those of its front and its baselines, "
+        f"the confirmation all of its own"
+    )
+
+
+def _refuse_foreign(out: Path) -> None:
+    if out.exists() and not (out / _ARCHITECTURE).is_file():
+        raise InputError(f"{out} exists and is no earlier export; give another folder with --out")
+
+
+_ARCHITECTURE, _WEIGHTS, _MODEL, _PROGRAM = "architecture.yaml", "weights.safetensors", "model.py", "model.pt2"
+
+
+def _write(folder: Path, view: StudyView, item: Measured, record: TrialRecord, weights: Path) -> None:
+    (folder / _ARCHITECTURE).write_text(item.architecture.to_yaml())
+    shutil.copyfile(weights, folder / _WEIGHTS)
+    (folder / "record.json").write_text(json.dumps(record.to_dict(), indent=2) + "\n")
+    with safe_open(weights, framework="pt") as file:
+        metadata = file.metadata()
+    facts = {
+        "mean": json.loads(metadata["mean"]),
+        "std": json.loads(metadata["std"]),
+        "architecture": item.architecture,
+        "item": item,
+        "record": record,
+        "view": view,
+        "version": version("attention-placement-search"),
+        "torch_version": torch.__version__,
+        "test": t_interval(tests) if (tests := list(item.by_seed(lambda r: r.test_accuracy).values())) else None,
+        "validation": t_interval(list(item.by_seed(lambda r: r.accuracy).values())),
+        "program": _PROGRAM,
+    }
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)  # noqa: S701
+    for template, name in (("export_model.py.jinja", _MODEL), ("export_readme.md.jinja", "README.md")):
+        text = files("nas").joinpath("templates", template).read_text()
+        (folder / name).write_text(environment.from_string(text).render(facts))
+
+
+def _write_program(folder: Path, trained: nn.Module, host: HostConfig) -> None:
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    program = torch.export.export(trained, (_images(host, 2),), dynamic_shapes=({0: batch},))
+    torch.export.save(program, folder / _PROGRAM)
+
+
+def _images(host: HostConfig, count: int) -> Tensor:
+    generator = torch.Generator().manual_seed(count)
+    return torch.randn(count, host.channels, host.input, host.input, generator=generator)
+
+
+_PROBE = """
+import sys, torch
+from pathlib import Path
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+folder, inputs, outputs, program = sys.argv[1:]
+sys.path.insert(0, folder)
+images = load_file(inputs)["images"]
+with torch.no_grad():
+    if program:
+        network = torch.export.load(str(Path(folder) / program)).module()
+    else:
+        import model
+        network = model.load_model()
+    save_file({"logits": network(images).contiguous()}, outputs)
+"""
+
+
+def _check(folder: Path, trained: nn.Module, host: HostConfig, with_program: bool) -> list[str]:
+    """Compare what was written, loaded in a fresh process, with the trained network on random inputs."""
+    images = _images(host, 3)
+    with torch.no_grad():
+        expected = trained(images)
+    scale = float(expected.abs().max())
+    checked = []
+    for what, program in ((f"{_MODEL} with {_WEIGHTS}", ""), (_PROGRAM, _PROGRAM))[: 1 + with_program]:
+        difference = float((_run_fresh(folder, images, program) - expected).abs().max())
+        if not difference <= _TOLERANCE * scale:
+            raise RuntimeError(f"{what} differs from the trained network by {difference:.3g} (largest logit {scale:.3g})")
+        checked.append(f"{what}: largest difference {difference:.1e} on {len(images)} random images (logits to {scale:.1f})")
+    return checked
+
+
+def _run_fresh(folder: Path, images: Tensor, program: str) -> Tensor:
+    with tempfile.TemporaryDirectory() as scratch:
+        inputs, outputs = Path(scratch) / "inputs", Path(scratch) / "outputs"
+        save_file({"images": images}, inputs)
+        command = [sys.executable, "-c", _PROBE, str(folder), str(inputs), str(outputs), program]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"the export cannot be loaded:\n{done.stderr.strip()}")
+        return load_file(outputs)["logits"]

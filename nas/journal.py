@@ -1,0 +1,135 @@
+"""Optuna's journal file in a study's folder, safe against drivers that are killed.
+
+Two things in Optuna 5.0's journal do not survive a kill, and are replaced here:
+
+- its lock is a file that a killed process leaves behind, and the next write waits 30 s for it; ours is
+  `flock`, which the system drops with the process;
+- a last line cut short by a kill is ignored while it is last, but after one more write the journal cannot be
+  read at all; we cut it off before the first write.
+"""
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock  # not exported; its two subclasses are
+
+from search_spaces.errors import InputError
+
+JOURNAL = "journal.log"
+
+
+def open_storage(folder: Path) -> JournalStorage:
+    """Open the journal in `folder` for reading and writing; make the folder and the file where missing.
+
+    Only the holder of the study's driver lock may call this: a torn last line is cut off.
+
+    Raises:
+        InputError: The journal is damaged before its last line.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / JOURNAL
+    lock = _Flock(path)
+    lock.acquire()
+    try:
+        _cut_torn_line(path)
+    finally:
+        lock.release()
+    return _replay(_Journal(str(path), lock))
+
+
+def read_storage(folder: Path) -> JournalStorage:
+    """Open the journal in `folder` for reading, also while a driver writes to it; nothing changes.
+
+    A last line that is being written at this moment is left for the next look.
+
+    Raises:
+        InputError: There is no journal, or it is damaged before its last line.
+    """
+    path = folder / JOURNAL
+    if not path.is_file():
+        raise InputError(f"{folder} holds no study: there is no {JOURNAL} in it")
+    return _replay(_ReadOnlyJournal(str(path), _Flock(path)))
+
+
+class _Journal(JournalFileBackend):
+    """Journal file whose every append is there as a whole or not at all, also when the disk is full."""
+
+    def __init__(self, file_path: str, lock_obj: BaseJournalFileLock) -> None:
+        super().__init__(file_path, lock_obj)
+        self._path, self._flock = file_path, lock_obj
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        data = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        self._flock.acquire()
+        try:
+            with open(self._path, "ab", buffering=0) as file:
+                end = os.fstat(file.fileno()).st_size
+                try:
+                    written = 0
+                    while written < len(data):
+                        written += file.write(data[written:])
+                    os.fsync(file.fileno())
+                except BaseException:
+                    file.truncate(end)
+                    raise
+        finally:
+            self._flock.release()
+
+
+class _ReadOnlyJournal(JournalFileBackend):
+    def append_logs(self, logs: list[dict[str, Any]]) -> NoReturn:
+        raise NotImplementedError("the journal was opened for reading only")
+
+
+class _Flock(BaseJournalFileLock):
+    """Lock on the journal file itself; the system lets go of it when the process ends, however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+
+    def acquire(self) -> bool:
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
+
+
+def _replay(backend: JournalFileBackend) -> JournalStorage:
+    try:
+        return JournalStorage(backend)
+    except ValueError as error:  # json.JSONDecodeError is one
+        raise InputError(
+            f"{backend._file_path} is damaged before its last line ({error}); restore it from a copy, "
+            "or search again into another folder"
+        ) from error
+
+
+def _cut_torn_line(path: Path) -> None:
+    data = path.read_bytes()
+    start = data.rfind(b"\n", 0, max(len(data) - 1, 0)) + 1
+    if start < len(data) and not _is_whole(data[start:]):
+        os.truncate(path, start)
+
+
+def _is_whole(line: bytes) -> bool:
+    if not line.endswith(b"\n"):
+        return False
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True

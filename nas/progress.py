@@ -1,0 +1,148 @@
+"""What a person sees while a search runs: a live panel on a terminal, else one plain line per finished trial."""
+
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from nas.experiment import Experiment
+from nas.study import Ledger, Proposal
+from reports.objectives import to_minimise
+from reports.pareto import hypervolume_history, nondominated
+from trials import TrialRecord
+
+
+class Watcher:
+    """Follows a search and says how it stands. `quiet` says nothing."""
+
+    def __init__(self, console: Console | None) -> None:
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=2) if console and console.is_terminal else None
+        self._running: dict[int, tuple[Proposal, dict[str, Any]]] = {}
+        self._phase = ""
+        self._ledger: Ledger | None = None
+        self._goal = self._num_workers = 0
+        self._started_at = time.monotonic()
+        self._finished = 0
+
+    @staticmethod
+    def for_terminal() -> "Watcher":
+        """Return a watcher that writes to standard output."""
+        console = Console(highlight=False)
+        return Watcher(console if console.is_terminal else Console(highlight=False, width=10_000))
+
+    @staticmethod
+    def quiet() -> "Watcher":
+        """Return a watcher that says nothing."""
+        return Watcher(None)
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def begin_search(self, experiment: Experiment, ledger: Ledger, num_workers: int) -> None:
+        """Begin the search phase: `search.trials` proposals, and the baselines."""
+        baselines = sum(vars(ledger.counts("baseline")).values())
+        self._begin("search", ledger, experiment.config.search.trials + baselines)
+        self._num_workers = num_workers
+        self._say(
+            f"searching {experiment.space.size:,} architectures on {experiment.space.host.name}: "
+            f"{experiment.config.search.trials} trials and {baselines} baselines of "
+            f"{experiment.config.train.epochs} epochs, {num_workers} at a time"
+        )
+        done = self._num_done()
+        if done:
+            self._say(f"going on from {done} finished trials")
+
+    def begin_confirm(self, ledger: Ledger) -> None:
+        """Begin the confirmation: everything that is queued."""
+        total = len(ledger.trials())
+        self._begin("confirm", ledger, total)
+        if left := len(ledger.unfinished()):
+            self._say(f"confirming: {left} trainings of {ledger.unfinished()[0].epochs} epochs")
+
+    def _begin(self, phase: str, ledger: Ledger, goal: int) -> None:
+        self._phase, self._ledger, self._goal = phase, ledger, goal
+        self._running.clear()
+        self._started_at, self._finished = time.monotonic(), 0
+
+    def started(self, proposal: Proposal) -> None:
+        """Take note that a training started (or started again)."""
+        self._running[proposal.number] = (proposal, {})
+
+    def progressed(self, proposal: Proposal, epoch: dict[str, Any]) -> None:
+        """Take note of a finished epoch."""
+        self._running[proposal.number] = (proposal, epoch)
+
+    def finished(self, proposal: Proposal, record: TrialRecord) -> None:
+        """Take note of a finished or failed trial, and say so."""
+        self._running.pop(proposal.number, None)
+        self._finished += 1
+        what = proposal.label or proposal.architecture.id
+        head = f"{self._phase} {proposal.number:>3} {what:<16}"
+        if record.status == "failed" or record.accuracy is None:
+            self._say(f"{head} FAILED: {record.reason}")
+        else:
+            self._say(
+                f"{head} accuracy {record.accuracy:.2%}  loss {record.loss:.4f}  {record.params:,} params  "
+                f"{record.macs:,} MACs  {record.wall_s:.1f} s   [{self._standing()}]"
+            )
+        self.refresh()
+
+    def _say(self, line: str) -> None:
+        if self._console:
+            self._console.print(line, markup=False)
+
+    def refresh(self) -> None:
+        """Draw the panel anew."""
+        if self._live:
+            self._live.update(self._panel())
+
+    def _panel(self) -> Group:
+        table = Table.grid(padding=(0, 2))
+        for proposal, epoch in self._running.values():
+            done = epoch.get("epoch", 0)
+            accuracy = f"{epoch['accuracy']:.2%}" if epoch else ""
+            bar = ProgressBar(total=proposal.epochs, completed=done, width=24)
+            table.add_row(proposal.label or proposal.architecture.id, bar, f"{done}/{proposal.epochs} epochs", accuracy)
+        return Group(table, Text(f"{self._phase}: {self._standing()}", style="bold"))
+
+    def _standing(self) -> str:
+        done, failed = self._num_done(), self._num_failed()
+        parts = [f"{done}/{self._goal} done", f"{len(self._running)} running", f"{failed} failed"]
+        assert self._ledger is not None
+        complete = [t for t in self._ledger.trials() if t.state.name == "COMPLETE"]
+        if complete and self._phase == "search":
+            points = to_minimise([t.values for t in complete], self._ledger.objectives)
+            parts.append(f"front {nondominated(points).sum()}, hypervolume {hypervolume_history(points)[-1]:.3f}")
+        if self._finished:
+            left = (self._goal - done) * (time.monotonic() - self._started_at) / self._finished
+            parts.append(f"about {_duration(left)} left" + (" before confirming" if self._phase == "search" else ""))
+        return ", ".join(parts)
+
+    def _num_done(self) -> int:
+        assert self._ledger is not None
+        return sum(self._ledger.counts(role).complete for role in ("proposal", "baseline"))
+
+    def _num_failed(self) -> int:
+        assert self._ledger is not None
+        return sum(self._ledger.counts(role).failed for role in ("proposal", "baseline"))
+
+
+def _duration(seconds: float) -> str:
+    minutes = max(0, round(seconds / 60))
+    if seconds < 90:
+        return f"{max(0, round(seconds))} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

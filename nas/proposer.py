@@ -1,0 +1,184 @@
+"""What to train next: asks the sampler, refuses what is known or over a limit, and knows when to stop.
+
+In a deterministic search a sampler that learns is asked for whole generations (a *batch*), all of them before
+the first is handed out and after the last of the previous one was told. So the search does not depend on
+which worker is faster; and since the study holds all that a draw depends on, a search that was killed goes on
+as if it had not been.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from optuna.trial import FrozenTrial
+
+from nas.parameters import Draw
+from nas.samplers import ExhaustiveSampler, make_sampler, sampler_entry
+from nas.study import Key, Ledger, Proposal, state_of
+from search_spaces import Architecture, SearchSpace
+
+MOST_REDRAWS = 64
+MOST_TO_SCAN = 100_000
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """What a search asks for.
+
+    trials: proposals to be trained to the end. seed: of the sampler. trial_seed, epochs: of each training.
+    """
+
+    sampler: str
+    trials: int
+    seed: int
+    trial_seed: int
+    epochs: int
+    deterministic: bool
+
+
+class Proposer:
+    """Fills a ledger with proposals until `plan.trials` of them are trained or the space is exhausted.
+
+    Raises:
+        InputError: The sampler is unknown, or not for this space.
+    """
+
+    def __init__(self, ledger: Ledger, space: SearchSpace, plan: SearchPlan) -> None:
+        entry = sampler_entry(plan.sampler)
+        # Kept from the first start: a search whose number of trials is raised later goes on with the same
+        # population.
+        generation = ledger.attributes.get("generation", entry.generation(plan.trials))
+        self._sampler = make_sampler(plan.sampler, space, ledger.directions, generation)
+        if "generation" not in ledger.attributes:
+            ledger.set_attribute("generation", generation)
+        self._ledger, self._space, self._plan = ledger, space, plan
+        self._architectures: dict[tuple[int, ...], Architecture] = {}
+        self._scan = self._shuffled_space()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the space has nothing left to propose: a normal end."""
+        return bool(self._ledger.attributes.get("exhausted", False))
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to hand out or to wait for."""
+        counts = self._ledger.counts()
+        met = self.exhausted or counts.complete >= self._plan.trials
+        return met and not self._ledger.unfinished() and not self._open_batch()
+
+    def next(self) -> Proposal | None:
+        """Hand out what to run next (baselines and what an earlier driver left first), marked as running.
+
+        None: nothing now, since the trials asked for are trained or running, or a generation must be told
+        first, or the space is exhausted.
+        """
+        self._fill()
+        return self._ledger.take()
+
+    def _fill(self) -> None:
+        if self._finish_batch():
+            return
+        counts = self._ledger.counts()
+        untold = sum(not t.state.is_finished() for t in self._ledger.trials("proposal"))
+        room = self._plan.trials - counts.complete - counts.running - counts.waiting
+        must_wait = self._plan.deterministic and self._sampler.learns and untold > 0
+        if counts.waiting or room <= 0 or must_wait or self.exhausted:
+            return
+        accepted = self._accepted()
+        number = accepted[-1].user_attrs["batch"][0] + 1 if accepted else 0
+        size = min(self._sampler.generation, room) if self._plan.deterministic else 1
+        self._ask((number, size), size)
+
+    def _finish_batch(self) -> bool:
+        missing = self._open_batch()
+        if not missing:
+            return False
+        batch, num_missing = missing
+        self._ask(batch, num_missing)
+        return True
+
+    def _open_batch(self) -> tuple[tuple[int, int], int] | None:
+        """Return the last batch and how many a killed driver left unasked, or None if it is whole."""
+        accepted = self._accepted()
+        if not accepted or self.exhausted:
+            return None
+        number, size = accepted[-1].user_attrs["batch"]
+        num_asked = sum(t.user_attrs["batch"][0] == number for t in accepted)
+        return ((number, size), size - num_asked) if num_asked < size else None
+
+    def _ask(self, batch: tuple[int, int], num_proposals: int) -> None:
+        for _ in range(num_proposals):
+            if not self._ask_one(batch):
+                self._ledger.set_attribute("exhausted", True)
+                return
+
+    def _ask_one(self, batch: tuple[int, int]) -> bool:
+        known = self._ledger.known()
+        for draw in self._draws():
+            reason = self._refusal(draw.indices, known)
+            if reason is None:
+                self._propose(draw, batch)
+                return True
+            self._ledger.refuse(reason, draw)
+        for indices in self._others():
+            if self._refusal(indices, known) is None:
+                self._sampler.follow(self._ledger.trials("proposal"))
+                self._propose(self._sampler.adopt(indices), batch)
+                return True
+        return False
+
+    def _propose(self, draw: Draw, batch: tuple[int, int]) -> None:
+        architecture = self._architecture(draw.indices)
+        self._ledger.propose(
+            architecture, draw, seed=self._plan.trial_seed, epochs=self._plan.epochs, batch=batch
+        )
+
+    def _draws(self) -> Iterator[Draw]:
+        """Draw from the sampler until MOST_REDRAWS in a row were refused, those before a restart included."""
+        while True:
+            asked = self._ledger.trials("proposal")
+            accepted = [i for i, t in enumerate(asked) if state_of(t) != "refused"]
+            if len(asked) - (accepted[-1] + 1 if accepted else 0) >= MOST_REDRAWS:
+                return
+            self._sampler.follow(asked)
+            draw = self._sampler.draw(self._seed())
+            if draw is None:
+                return
+            yield draw
+
+    def _others(self) -> Iterator[tuple[int, ...]]:
+        """List what the sampler did not find: neighbours of what was accepted, then the space or a sample."""
+        generator = np.random.default_rng(self._seed())
+        if not isinstance(self._sampler, ExhaustiveSampler):
+            for trial in self._accepted():
+                neighbours = self._space.neighbours(tuple(trial.user_attrs["indices"]))
+                yield from (neighbours[i] for i in generator.permutation(len(neighbours)))
+        if self._space.size <= MOST_TO_SCAN:
+            for indices in self._scan:  # noqa: UP028 (`yield from` would close the scan with this generator)
+                yield indices
+        else:
+            yield from (self._space.sample_indices(generator) for _ in range(MOST_REDRAWS))
+
+    def _shuffled_space(self) -> Iterator[tuple[int, ...]]:
+        # Never started again: what was refused once stays refused.
+        shape = [len(d.options) for d in self._space.decisions]
+        for flat in np.random.default_rng(self._plan.seed).permutation(self._space.size):
+            yield tuple(int(i) for i in np.unravel_index(flat, shape))
+
+    def _refusal(self, indices: tuple[int, ...], known: Mapping[Key, int]) -> str | None:
+        number = known.get((self._architecture(indices).hash, self._plan.trial_seed, self._plan.epochs))
+        return self._space.violation(indices) if number is None else f"repeats trial {number}"
+
+    def _architecture(self, indices: tuple[int, ...]) -> Architecture:
+        if indices not in self._architectures:
+            self._architectures[indices] = self._space.decode(indices)
+        return self._architectures[indices]
+
+    def _accepted(self) -> list[FrozenTrial]:
+        return [t for t in self._ledger.trials("proposal") if state_of(t) != "refused"]
+
+    def _seed(self) -> int:
+        """Return the next draw's seed: a function of the search's seed and the number of draws before."""
+        num_asked = len(self._ledger.trials("proposal"))
+        return int(np.random.SeedSequence([self._plan.seed, num_asked]).generate_state(1)[0])

@@ -1,0 +1,81 @@
+"""A study as its report sees it."""
+
+from pathlib import Path
+from typing import Any
+
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
+
+from nas.journal import read_storage
+from nas.study import Ledger, state_of
+from reports.view import State, StudyView, TrialView
+from search_spaces import Architecture, SearchSpace
+from search_spaces.errors import InputError
+from trials import TrialRecord
+
+SEARCH, CONFIRM = "search", "confirm"
+"""The names of the two Optuna studies in a storage."""
+
+
+def open_study(path: str | Path) -> StudyView:
+    """Read a study, also while its search runs; nothing is changed.
+
+    Raises:
+        InputError: there is no study in that folder, or it is damaged.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such study; `nas search EXPERIMENT` makes one in studies/<experiment>")
+    return view_of(read_storage(folder), folder)
+
+
+def view_of(storage: BaseStorage, folder: Path) -> StudyView:
+    """Return the study in a storage as its report sees it. Raises InputError if it holds no search."""
+    search = Ledger.load(storage, SEARCH)
+    facts = search.attributes
+    experiment = facts["experiment"]
+    space = SearchSpace.from_dict(experiment["space"])
+    return StudyView(
+        name=folder.name,
+        description=experiment["description"],
+        experiment=experiment,
+        objectives=search.objectives,
+        search=_trials(search),
+        confirm=_confirmed(storage, experiment),
+        num_refused=search.counts().refused,
+        command=facts.get("command", f"nas search {folder.name}"),
+        path=str(folder),
+        exhausted=bool(facts.get("exhausted", False)),
+        space_size=space.size,
+        host=Architecture.of(space.host, {}),
+    )
+
+
+def _confirmed(storage: BaseStorage, experiment: dict[str, Any]) -> tuple[TrialView, ...]:
+    """Return the confirmation at the length that the experiment asks for now; empty before it began."""
+    try:
+        ledger = Ledger.load(storage, CONFIRM)
+    except InputError:
+        return ()
+    epochs = experiment["confirm"]["epochs"]
+    return tuple(view for view in _trials(ledger) if view.record is None or view.record.epochs == epochs)
+
+
+def _trials(ledger: Ledger) -> tuple[TrialView, ...]:
+    return tuple(_trial(ledger, trial) for trial in ledger.trials() if state_of(trial) not in ("refused", "waiting"))
+
+
+def _trial(ledger: Ledger, trial: FrozenTrial) -> TrialView:
+    attrs = trial.user_attrs
+    record = TrialRecord.from_dict(attrs["record"]) if "record" in attrs else None
+    states: dict[str, State] = {"complete": "complete", "failed": "failed", "running": "running"}
+    return TrialView(
+        number=trial.number,
+        role=attrs["role"] if attrs["label"] else "proposal",
+        label=attrs["label"],
+        record=record,
+        state=states[state_of(trial)],
+        values=ledger.values(record) if record else None,
+        finished_at=trial.datetime_complete.isoformat() if trial.datetime_complete else None,
+        architecture=ledger.architecture(trial),
+    )

@@ -1,0 +1,37 @@
+"""What a worker does: train and measure one architecture."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from search_spaces import Architecture
+from trials import TrialConfig, run_trial
+from trials.record import EpochResult
+
+
+@dataclass(frozen=True)
+class Task:
+    """One training, as plain data that travels to a worker."""
+
+    architecture: dict[str, Any]
+    config: dict[str, Any]
+    seed: int
+    weights: str
+    """Where the trained weights go."""
+
+
+def run_task(task: Task, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Run the task, reporting every epoch, and return its record as plain data."""
+
+    def on_epoch(result: EpochResult) -> None:
+        report(asdict(result))
+
+    record = run_trial(
+        Architecture.from_dict(task.architecture),
+        TrialConfig.model_validate(task.config),
+        task.seed,
+        on_epoch=on_epoch,
+        weights=Path(task.weights),
+    )
+    return record.to_dict()

@@ -1,0 +1,50 @@
+"""One driver per study."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from nas.driver_lock import LOCK, DriverLock
+from search_spaces.errors import InputError
+
+
+def test_a_second_driver_is_told_who_drives_and_since_when(tmp_path: Path) -> None:
+    with DriverLock(tmp_path):
+        words = rf"driven by process {os.getpid()} on \S+ since \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00"
+        with pytest.raises(InputError, match=words), DriverLock(tmp_path):
+            pass
+    with DriverLock(tmp_path):
+        pass
+    assert (tmp_path / LOCK).read_bytes() == b""
+
+
+def test_a_killed_driver_leaves_no_lock(tmp_path: Path) -> None:
+    ready, tell = os.pipe()
+    child = os.fork()
+    if not child:
+        with DriverLock(tmp_path):
+            os.write(tell, b"x")
+            signal.pause()
+    os.read(ready, 1)
+    with pytest.raises(InputError, match=f"process {child}"), DriverLock(tmp_path):
+        pass
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    with DriverLock(tmp_path):
+        pass
+
+
+def test_a_driver_that_has_not_yet_written_its_name_still_holds_the_lock(tmp_path: Path) -> None:
+    with DriverLock(tmp_path):
+        (tmp_path / LOCK).write_text("")
+        with pytest.raises(InputError, match="another process"), DriverLock(tmp_path):
+            pass
+
+
+def test_the_folder_is_made_and_an_error_inside_frees_the_lock(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), DriverLock(tmp_path / "studies" / "new"):
+        raise KeyboardInterrupt
+    with DriverLock(tmp_path / "studies" / "new"):
+        pass

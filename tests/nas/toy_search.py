@@ -1,0 +1,128 @@
+"""A toy search: a real space, a real ledger, and trainings that are arithmetic on the architecture's hash."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.journal import open_storage
+from nas.proposer import Proposer, SearchPlan
+from nas.study import Ledger, Proposal
+from search_spaces import Architecture, SearchSpace
+from trials.record import TrialRecord
+
+HOST = {"name": "resnet20", "classes": 10, "channels": 1, "input": 8}
+GATES = {"none": {}, "se": {"reduction": [4, 8]}, "eca": {"kernel_size": [3, 5]}}
+BAMS = {"none": {}, "bam": {"reduction": [4, 8], "dilation": [1, 2]}}
+
+
+def make_record(proposal: Proposal, *, failed: bool = False, accuracy: float | None = None) -> TrialRecord:
+    """Return what training `proposal` gives: always the same for the same architecture."""
+    architecture = proposal.architecture
+    number = int(architecture.hash, 16)
+    return TrialRecord(
+        architecture=architecture.to_dict(),
+        architecture_id=architecture.id,
+        architecture_hash=architecture.hash,
+        seed=proposal.seed,
+        epochs=proposal.epochs,
+        status="failed" if failed else "complete",
+        reason="the loss is not finite" if failed else None,
+        accuracy=None if failed else number % 997 / 997 if accuracy is None else accuracy,
+        loss=None if failed else 1.0,
+        params=1 + number % 101,
+        macs=1 + number % 89,
+        wall_s=1.0,
+        images_per_s=1.0,
+        memory_bytes=None,
+        memory_method="none",
+        device="toy",
+        precision="fp32",
+        num_train=1,
+        num_validation=1,
+        num_test=1,
+        data_sha256="",
+        versions={},
+        started_at="2026-01-01T00:00:00+00:00",
+    )
+
+
+@dataclass(frozen=True)
+class Toy:
+    """The toy search's parts; all its methods take what they need."""
+
+    space: SearchSpace
+
+    @staticmethod
+    def make_space(
+        choices: Sequence[dict[str, object]], limits: dict[str, object] | None = None
+    ) -> SearchSpace:
+        return SearchSpace.from_dict({"host": HOST, "choices": list(choices), "limits": limits or {}})
+
+    def tiny_space(self, limits: dict[str, object] | None = None) -> SearchSpace:
+        """Return a space of 5 * 5 * 5 = 125 architectures."""
+        return self.make_space([{"at": "*/branch", "per": "stage", "modules": GATES}], limits)
+
+    def bare_host(self) -> Architecture:
+        return Architecture.from_dict({"host": HOST, "placement": {}})
+
+    @staticmethod
+    def record(proposal: Proposal, *, failed: bool = False, accuracy: float | None = None) -> TrialRecord:
+        return make_record(proposal, failed=failed, accuracy=accuracy)
+
+    @staticmethod
+    def open(folder: Path, objectives: Sequence[str] = ("accuracy", "macs")) -> Ledger:
+        return Ledger.open(open_storage(folder), "search", objectives)
+
+    @staticmethod
+    def take(ledger: Ledger) -> Proposal:
+        """Take what must be there."""
+        proposal = ledger.take()
+        assert proposal is not None
+        return proposal
+
+    @staticmethod
+    def plan(sampler: str, trials: int, *, seed: int = 0, deterministic: bool = True) -> SearchPlan:
+        return SearchPlan(sampler, trials, seed, trial_seed=0, epochs=2, deterministic=deterministic)
+
+    def drive(
+        self,
+        folder: Path,
+        plan: SearchPlan,
+        *,
+        workers: int = 1,
+        hurry: int = 0,
+        space: SearchSpace | None = None,
+    ) -> Ledger:
+        """Search to the end as a driver does, with `workers` that finish in an order that `hurry` seeds.
+
+        One architecture in 13 fails. What is trained is appended to `trained` in the folder, before it is
+        recorded.
+        """
+        order = random.Random(hurry)
+        ledger = self.open(folder)
+        ledger.recover(in_order=plan.deterministic)
+        proposer = Proposer(ledger, space or self.space, plan)
+        ledger.add(self.bare_host(), label="host", seed=plan.trial_seed, epochs=plan.epochs)
+        running: list[Proposal] = []
+        while True:
+            while len(running) < workers and (proposal := proposer.next()):
+                running.append(proposal)
+            if not running:
+                break
+            proposal = running.pop(order.randrange(len(running)))
+            failed = int(proposal.architecture.hash, 16) % 13 == 0
+            with open(folder / "trained", "a") as file:
+                file.write(f"{proposal.architecture.hash}\n")
+            ledger.record(proposal.number, self.record(proposal, failed=failed))
+            ledger.tell(in_order=plan.deterministic)
+        assert proposer.done
+        return ledger
+
+    @staticmethod
+    def story(ledger: Ledger) -> list[tuple[object, ...]]:
+        """Return all that was proposed, in order: what, why it was refused, and what came out."""
+        return [
+            (tuple(t.user_attrs["indices"]), t.params, t.user_attrs.get("refused"), t.state, t.values)
+            for t in ledger.trials("proposal")
+        ]

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from search_spaces import Architecture, SearchSpace, Site, find_sites
-from search_spaces.fitting import ModuleSpec, check_fit, make_spec
 from search_spaces.errors import InputError
+from search_spaces.fitting import ModuleSpec, check_fit, make_spec
 
 HOST = "host"
 """The label of the bare host."""

@@ -37,9 +37,7 @@ class DriverLock:
         except BlockingIOError as error:
             holder = os.read(descriptor, 4096)
             os.close(descriptor)
-            raise InputError(
-                f"{self._folder} is being driven by {_in_words(holder)}; one driver per study"
-            ) from error
+            raise InputError(f"{self._folder} is being driven by {_in_words(holder)}; one driver per study") from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(_this_process()).encode(), 0)
         self._descriptor = descriptor

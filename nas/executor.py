@@ -33,7 +33,9 @@ class _Running:
 class Executor:
     """Runs what a ledger hands out on a pool of workers, one proposal per idle worker."""
 
-    def __init__(self, pool: LocalPool[Task, dict[str, Any]], folder: Path, config: TrialConfig, watcher: Watcher) -> None:
+    def __init__(
+        self, pool: LocalPool[Task, dict[str, Any]], folder: Path, config: TrialConfig, watcher: Watcher
+    ) -> None:
         self._pool, self._folder, self._config, self._watcher = pool, folder, config, watcher
         self._running: dict[int, _Running] = {}
 

@@ -23,7 +23,7 @@ from trials.data import known_images
 class SearchConfig(Config):
     """How architectures are proposed."""
 
-    sampler: str = Field("nsga2", json_schema_extra=lambda schema: schema.update(enum=list(SAMPLERS)))
+    sampler: str = Field("nsga2", json_schema_extra={"enum": list(SAMPLERS)})
     """How the next architecture is chosen."""
     trials: int = Field(60, ge=1)
     """Proposals to train, to the end; baselines come on top."""
@@ -72,7 +72,7 @@ class ExperimentConfig(Config):
     train: TrainConfig
     """How a trial is trained."""
     objectives: list[str] = Field(
-        ["accuracy", "macs"], min_length=1, json_schema_extra=lambda schema: schema["items"].update(enum=list(OBJECTIVES))
+        ["accuracy", "macs"], min_length=1, json_schema_extra={"items": {"type": "string", "enum": list(OBJECTIVES)}}
     )
     """What the front is made of."""
     search: SearchConfig = SearchConfig()

@@ -62,7 +62,7 @@ def export_study(
         RuntimeError: what was written does not compute what the trained network computes; nothing is left behind.
     """
     item = pick_network(view, pick)
-    record, weights = _trained(view, study, item)
+    record, weights = _trained(study, item)
     out = out or Path("exports") / f"{view.name}-{item.architecture.id}"
     _refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def _accuracy(item: Measured) -> float:
     return item.mean(lambda record: record.accuracy) or 0.0
 
 
-def _trained(view: StudyView, study: Path, item: Measured) -> tuple[TrialRecord, Path]:
+def _trained(study: Path, item: Measured) -> tuple[TrialRecord, Path]:
     """Return the training with the best validation accuracy whose weights were kept."""
     for record in sorted(item.records, key=lambda record: -(record.accuracy or 0.0)):
         path = weights_path(study, item.architecture, record.seed, record.epochs)
@@ -144,7 +144,7 @@ def _write(folder: Path, view: StudyView, item: Measured, record: TrialRecord, w
         "validation": t_interval(list(item.by_seed(lambda r: r.accuracy).values())),
         "program": _PROGRAM,
     }
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)  # noqa: S701
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
     for template, name in (("export_model.py.jinja", _MODEL), ("export_readme.md.jinja", "README.md")):
         text = files("nas").joinpath("templates", template).read_text()
         (folder / name).write_text(environment.from_string(text).render(facts))
@@ -189,8 +189,12 @@ def _check(folder: Path, trained: nn.Module, host: HostConfig, with_program: boo
     for what, program in ((f"{_MODEL} with {_WEIGHTS}", ""), (_PROGRAM, _PROGRAM))[: 1 + with_program]:
         difference = float((_run_fresh(folder, images, program) - expected).abs().max())
         if not difference <= _TOLERANCE * scale:
-            raise RuntimeError(f"{what} differs from the trained network by {difference:.3g} (largest logit {scale:.3g})")
-        checked.append(f"{what}: largest difference {difference:.1e} on {len(images)} random images (logits to {scale:.1f})")
+            raise RuntimeError(
+                f"{what} differs from the trained network by {difference:.3g} (largest logit {scale:.3g})"
+            )
+        checked.append(
+            f"{what}: largest difference {difference:.1e} on {len(images)} random images (logits to {scale:.1f})"
+        )
     return checked
 
 

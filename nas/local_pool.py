@@ -73,9 +73,7 @@ class LocalPool(Generic[Task, Result]):
         threads_per_worker: For torch and for the libraries below it.
     """
 
-    def __init__(
-        self, num_workers: int, function: str | Function[Task, Result], threads_per_worker: int = 1
-    ) -> None:
+    def __init__(self, num_workers: int, function: str | Function[Task, Result], threads_per_worker: int = 1) -> None:
         assert num_workers >= 1, num_workers
         self._function = function if isinstance(function, str) else _path_of(function)
         self._num_workers, self._num_threads = num_workers, threads_per_worker
@@ -182,12 +180,10 @@ class LocalPool(Generic[Task, Result]):
             self._num_failed_starts += 1
             if self._num_failed_starts >= _MOST_FAILED_STARTS:
                 raise PoolError(
-                    f"{_MOST_FAILED_STARTS} workers in a row {how} before they were ready; is there a message "
-                    'above? A script that starts a search must do so under `if __name__ == "__main__":`'
+                    f"{_MOST_FAILED_STARTS} workers in a row {how} before they were ready; is there a "
+                    'message above? A script that starts a search must do so under `if __name__ == "__main__":`'
                 )
-        if (
-            worker.key is not None and not worker.started
-        ):  # it died before it looked at the task: not the task's fault
+        if worker.key is not None and not worker.started:  # it died before it looked at the task: not the task's fault
             self.submit(worker.key, worker.task)
             return []
         return [] if worker.key is None else [Crashed(worker.key, f"its worker process {how}")]

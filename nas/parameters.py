@@ -84,9 +84,7 @@ class ByOption:
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
         self.distributions: dict[str, BaseDistribution] = {
-            d.name: CategoricalDistribution(range(len(d.options)))
-            for d in space.decisions
-            if len(d.options) > 1
+            d.name: CategoricalDistribution(range(len(d.options))) for d in space.decisions if len(d.options) > 1
         }
 
     def encode(self, indices: Sequence[int]) -> Values:

@@ -130,9 +130,7 @@ class Proposer:
 
     def _propose(self, draw: Draw, batch: tuple[int, int]) -> None:
         architecture = self._architecture(draw.indices)
-        self._ledger.propose(
-            architecture, draw, seed=self._plan.trial_seed, epochs=self._plan.epochs, batch=batch
-        )
+        self._ledger.propose(architecture, draw, seed=self._plan.trial_seed, epochs=self._plan.epochs, batch=batch)
 
     def _draws(self) -> Iterator[Draw]:
         """Draw from the sampler until MOST_REDRAWS in a row were refused, those before a restart included."""

@@ -140,9 +140,7 @@ class OptunaSampler(Sampler):
 
     def adopt(self, indices: Sequence[int]) -> Draw:
         params, distributions = self._encoding.encode(indices)
-        self._copy.add_trial(
-            create_trial(state=TrialState.WAITING, params=params, distributions=distributions)
-        )
+        self._copy.add_trial(create_trial(state=TrialState.WAITING, params=params, distributions=distributions))
         trial = self._copy.ask()
         # Optuna computes it late; NSGA-II notes here which generation the trial belongs to.
         _ = trial.relative_params
@@ -264,15 +262,11 @@ SAMPLERS = {
     for entry in (
         # A quarter of the trials, so that even a search of 24 sees three generations; no more than 20, the
         # population of the measurements above.
-        SamplerEntry(
-            "nsga2", "evolution towards the front", lambda trials: min(20, max(8, trials // 4)), _nsga2
-        ),
+        SamplerEntry("nsga2", "evolution towards the front", lambda trials: min(20, max(8, trials // 4)), _nsga2),
         # Small, since TPE learns only between generations; four, since fewer would leave workers without
         # work.
         SamplerEntry("tpe", "tree-structured Parzen estimator", lambda _: 4, _tpe),
-        SamplerEntry(
-            "random", "uniform over architectures", lambda _: 1, lambda space, *_: RandomSampler(space)
-        ),
+        SamplerEntry("random", "uniform over architectures", lambda _: 1, lambda space, *_: RandomSampler(space)),
         SamplerEntry(
             "exhaustive",
             "every architecture of a small space",
@@ -294,9 +288,7 @@ def sampler_entry(name: str) -> SamplerEntry:
     return SAMPLERS[name]
 
 
-def make_sampler(
-    name: str, space: SearchSpace, directions: Sequence[StudyDirection], generation: int
-) -> Sampler:
+def make_sampler(name: str, space: SearchSpace, directions: Sequence[StudyDirection], generation: int) -> Sampler:
     """Make the sampler called `name`.
 
     Raises:

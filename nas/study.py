@@ -137,9 +137,7 @@ class Ledger:
             return known
         return self._create(TrialState.WAITING, _job(architecture, "baseline", label, seed, epochs))
 
-    def propose(
-        self, architecture: Architecture, draw: Draw, *, seed: int, epochs: int, batch: tuple[int, int]
-    ) -> int:
+    def propose(self, architecture: Architecture, draw: Draw, *, seed: int, epochs: int, batch: tuple[int, int]) -> int:
         """Queue what the sampler drew as the next of `batch` (its number, its size); return its number."""
         job = _job(architecture, "proposal", None, seed, epochs)
         return self._create(TrialState.WAITING, {**job, "batch": list(batch)}, draw)

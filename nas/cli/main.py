@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 import typer
 
-from nas.cli import catalogue_commands, study_commands
+from nas.cli import architecture_commands, catalogue_commands, study_commands
 from search_spaces.errors import InputError
 
 app = typer.Typer(
@@ -15,7 +15,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for commands in (study_commands, catalogue_commands):
+for commands in (study_commands, architecture_commands, catalogue_commands):
     commands.register(app)
 
 

@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from search_spaces import HostConfig
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -22,17 +24,34 @@ def print_json(data: Any) -> None:
     typer.echo(json.dumps(data, indent=2, allow_nan=False))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], numeric: Sequence[str] = ()) -> None:
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], numeric: Sequence[str] = ()
+) -> None:
     """Print a table; the `numeric` columns are aligned to the right."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, justify="right" if column in numeric else "left", no_wrap=column in numeric)
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    console().print(table)
+    where = console()
+    if title:
+        where.print(title, style="bold", markup=False)
+    with where.capture() as capture:
+        where.print(table)
+    for line in capture.get().splitlines():
+        # What is not a terminal is as wide as its longest cell; no line needs its padding.
+        where.file.write(line.rstrip() + "\n")
 
 
 def print_lines(*lines: str) -> None:
     """Print lines of plain text, wrapped to a terminal's width."""
     for line in lines:
         console().print(line, markup=False)
+
+
+def describe_host(host: HostConfig) -> str:
+    """Return a host in a line."""
+    return (
+        f"host {host.name}: {host.classes} classes, images {host.channels}x{host.input}x{host.input}, {host.stem} stem"
+        + (", pretrained" if host.pretrained else "")
+    )

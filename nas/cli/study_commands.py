@@ -1,6 +1,7 @@
 """Commands about a study: search, status, report, export."""
 
 import sys
+from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from nas.driver import search as run_search
 from nas.export import export_study
 from nas.progress import Watcher
 from nas.view import open_study
-from reports import FrontRow, StudyView, TrialView, front_columns, front_rows, write_report
+from reports import Column, FrontRow, StudyView, TrialView, front_columns, front_rows, write_report
 
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder, e.g. studies/quickstart.")]
 
@@ -68,15 +69,28 @@ def _print_front(view: StudyView) -> None:
     if not rows:
         print_lines("no trial has finished yet")
         return
-    columns = front_columns(rows)
-    confirmed = rows[0].stage == "confirm"
-    title = (
-        f"The front beside the baselines, means of up to {max(row.num_seeds for row in rows)} trainings of {rows[0].epochs} epochs"
-        if confirmed
-        else f"The front beside the baselines, single trainings of {rows[0].epochs} epochs (not confirmed yet)"
+    first, num_seeds = rows[0], max(row.num_seeds for row in rows)
+    how = (
+        f"means of up to {num_seeds} trainings" if first.stage == "confirm" else "single trainings, not confirmed yet,"
     )
-    numeric = [column.title for column in columns if column.numeric]
-    print_table(title, [c.title for c in columns], [[c.cell(row) for c in columns] for row in rows], numeric)
+    columns = [column for column in front_columns(rows) if column.title not in _LEFT_OUT]
+    columns.append(Column("modules", _modules, numeric=False))
+    print_table(
+        f"The front beside the baselines: {how} of {first.epochs} epochs",
+        [column.title for column in columns],
+        [[column.cell(row) for column in columns] for row in rows],
+        [column.title for column in columns if column.numeric],
+    )
+
+
+_LEFT_OUT = ("n", "FLOPs (MACs)", "placement")
+"""Columns that a terminal has no room for; the page has them."""
+
+
+def _modules(row: FrontRow) -> str:
+    """Return how many of which module there are: `se x9, bam x2`."""
+    counts = Counter(spec.module for _, specs in row.architecture.items for spec in specs)
+    return ", ".join(f"{module} x{count}" for module, count in counts.items()) or "none"
 
 
 def _as_data(view: StudyView) -> dict[str, Any]:
@@ -152,9 +166,7 @@ def report(
 
 def export(
     study: StudyArgument,
-    pick: Annotated[
-        str, typer.Option(help="knee, best-accuracy, an architecture's id, or a trial's number.")
-    ] = "knee",
+    pick: Annotated[str, typer.Option(help="knee, best-accuracy, an architecture's id, or a trial's number.")] = "knee",
     out: Annotated[Path | None, typer.Option(help="The folder to write.", show_default="exports/<study>-<id>")] = None,
     program: Annotated[bool, typer.Option("--torch-export", help="Add a torch.export program.")] = False,
     as_json: AsJson = False,

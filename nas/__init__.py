@@ -1,7 +1,26 @@
 """The search: experiments, studies, and the command line."""
 
-from nas.driver import Outcome, search
-from nas.experiment import Experiment, load_experiment
-from nas.view import open_study
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.driver import Outcome, search
+    from nas.experiment import Experiment, load_experiment
+    from nas.view import open_study
 
 __all__ = ["Experiment", "Outcome", "load_experiment", "open_study", "search"]
+
+_HOMES = {
+    "Experiment": "nas.experiment",
+    "Outcome": "nas.driver",
+    "load_experiment": "nas.experiment",
+    "open_study": "nas.view",
+    "search": "nas.driver",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: what needs no torch (the pool, the journal) starts without it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nas' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

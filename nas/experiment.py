@@ -76,9 +76,9 @@ class ExperimentConfig(Config):
     )
     """What the front is made of."""
     search: SearchConfig = SearchConfig()
-    """How architectures are proposed."""
+    """The search: sampler, number of trials, seed, workers."""
     confirm: ConfirmConfig = ConfirmConfig()
-    """How the front and the baselines are measured again."""
+    """The confirmation that follows it: how many, with how many seeds, how long."""
 
     @field_validator("objectives")
     @classmethod

@@ -35,9 +35,9 @@ MOST_TO_EXHAUST = 10_000
 class Sampler(ABC):
     """What the proposer needs of a sampler.
 
-    learns: whether draws depend on results. A deterministic search then asks for whole generations
-    (`generation`
-        proposals each) and waits for all results of one before it asks for the next.
+    learns: whether draws depend on results; then a deterministic search asks for whole generations, and for the
+        next after all results of the last.
+    generation: proposals in one.
     """
 
     learns: bool = False

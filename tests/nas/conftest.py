@@ -6,10 +6,30 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import nas
+from nas.progress import Watcher
+
 sys.path.insert(0, str(Path(__file__).parent))
 
 if TYPE_CHECKING:
     from toy_search import Toy
+
+EXPERIMENT = """
+description: a search of seconds
+space:
+  host: {name: resnet20, classes: 10, input: 8, channels: 1}
+  choices:
+    - at: "layer3.*/branch"
+      per: block
+      modules: {none: {}, se: {reduction: [8, 16]}, ba: {reduction: 8}}
+    - at: "layer1/end"
+      modules: {none: {}, bam: {reduction: 4, dilation: [1, 2]}}
+data: {source: digits, validation: 100, training: 300}
+train: {epochs: 1, batch_size: 50, lr: 0.1, warmup: 0.5}
+objectives: [accuracy, macs]
+search: {sampler: SAMPLER, trials: 10, seed: 3, workers: 2, random_baselines: 1}
+confirm: {top: 2, seeds: 2, epochs: 2}
+"""
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +39,19 @@ def toy() -> "Toy":
 
     gates = {"at": "*/branch", "per": "stage", "modules": GATES}
     return Toy(Toy.make_space([gates, {"at": "*/end", "modules": BAMS}]))
+
+
+@pytest.fixture(scope="session")
+def experiments(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a real experiment of seconds for each sampler that learns and one that does not."""
+    folder = tmp_path_factory.mktemp("experiments")
+    for sampler in ("nsga2", "random"):
+        (folder / f"{sampler}.yaml").write_text(EXPERIMENT.replace("SAMPLER", sampler))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(experiments: Path, tmp_path_factory: pytest.TempPathFactory) -> nas.Outcome:
+    """A real NSGA-II search on digits, run to its end by two workers."""
+    study = tmp_path_factory.mktemp("studies") / "nsga2"
+    return nas.search(str(experiments / "nsga2.yaml"), study, device="cpu", watcher=Watcher.quiet())

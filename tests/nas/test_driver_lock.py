@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from toy_search import fork
 
 from nas.driver_lock import LOCK, DriverLock
 from search_spaces.errors import InputError
@@ -22,7 +23,7 @@ def test_a_second_driver_is_told_who_drives_and_since_when(tmp_path: Path) -> No
 
 def test_a_killed_driver_leaves_no_lock(tmp_path: Path) -> None:
     ready, tell = os.pipe()
-    child = os.fork()
+    child = fork()
     if not child:
         with DriverLock(tmp_path):
             os.write(tell, b"x")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from toy_search import fork
 
 from nas.journal import JOURNAL, open_storage, read_storage
 from search_spaces.errors import InputError
@@ -94,7 +95,7 @@ def test_a_process_killed_while_it_holds_the_lock_blocks_nobody(
 ) -> None:
     write_study(tmp_path)
     study = optuna.load_study(study_name="s", storage=open_storage(tmp_path))
-    child = os.fork()
+    child = fork()
     if not child:
         monkeypatch.setattr(os, "fsync", lambda _descriptor: os.kill(os.getpid(), signal.SIGKILL))
         study.set_user_attr("third", 3)

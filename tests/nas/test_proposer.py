@@ -31,8 +31,7 @@ def test_the_trials_asked_for_are_trained_and_none_twice(
 def test_the_order_in_which_workers_finish_does_not_matter(toy: Toy, tmp_path: Path, name: str) -> None:
     plan = toy.plan(name, 24, seed=5)
     stories = [
-        toy.story(toy.drive(tmp_path / str(workers), plan, workers=workers, hurry=workers))
-        for workers in (1, 2, 5)
+        toy.story(toy.drive(tmp_path / str(workers), plan, workers=workers, hurry=workers)) for workers in (1, 2, 5)
     ]
     assert all(story == stories[0] for story in stories)
 

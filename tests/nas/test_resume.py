@@ -3,29 +3,22 @@
 import os
 import random
 import signal
-import warnings
 from pathlib import Path
 
 import pytest
-from toy_search import Toy
+from toy_search import Toy, fork
 
 from nas.proposer import SearchPlan
 from nas.samplers import SAMPLERS
 from nas.study import Ledger
 
 
-def drive_until_killed(
-    toy: Toy, folder: Path, plan: SearchPlan, *, write: int, torn: bool, hurry: int
-) -> bool:
+def drive_until_killed(toy: Toy, folder: Path, plan: SearchPlan, *, write: int, torn: bool, hurry: int) -> bool:
     """Drive the search in a process that is killed at its `write`th write, or after half of it if `torn`.
 
     Return whether it came to its end before that.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # of forking beside threads: the child only does arithmetic
-        child = os.fork()
+    child = fork()
     if not child:
         num_writes = 0
 
@@ -49,18 +42,12 @@ def drive_until_killed(
 
 
 def results(ledger: Ledger) -> dict[str, object]:
-    return {
-        t.user_attrs["hash"]: t.values
-        for t in ledger.trials()
-        if t.state.is_finished() and "hash" in t.user_attrs
-    }
+    return {t.user_attrs["hash"]: t.values for t in ledger.trials() if t.state.is_finished() and "hash" in t.user_attrs}
 
 
 @pytest.mark.parametrize("name", list(SAMPLERS))
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_search_killed_many_times_is_the_search_that_was_not(
-    toy: Toy, tmp_path: Path, name: str, seed: int
-) -> None:
+def test_a_search_killed_many_times_is_the_search_that_was_not(toy: Toy, tmp_path: Path, name: str, seed: int) -> None:
     plan = toy.plan(name, 20, seed=seed)
     whole = toy.drive(tmp_path / "whole", plan)
     moments = random.Random(seed)
@@ -88,9 +75,7 @@ def test_no_result_that_was_stored_is_trained_again(toy: Toy, tmp_path: Path) ->
     num_rounds, ended = 0, False
     while not ended:
         (tmp_path / "trained").write_text("")
-        ended = drive_until_killed(
-            toy, tmp_path, plan, write=moments.randrange(10, 40), torn=False, hurry=num_rounds
-        )
+        ended = drive_until_killed(toy, tmp_path, plan, write=moments.randrange(10, 40), torn=False, hurry=num_rounds)
         assert not stored & set((tmp_path / "trained").read_text().split())
         stored = {t.user_attrs["hash"] for t in toy.open(tmp_path).trials() if "record" in t.user_attrs}
         num_rounds += 1

@@ -27,8 +27,7 @@ def as_trial(draw: Draw, state: TrialState, values: Sequence[float] | None = Non
         values=values,
         params=dict(draw.params),
         distributions=dict(draw.distributions),
-        user_attrs={"indices": list(draw.indices)}
-        | ({"refused": "known"} if state == TrialState.FAIL else {}),
+        user_attrs={"indices": list(draw.indices)} | ({"refused": "known"} if state == TrialState.FAIL else {}),
         system_attrs=dict(draw.system_attrs),
     )
 
@@ -45,9 +44,7 @@ def search(sampler: Sampler, num_trials: int) -> list[FrozenTrial]:
         told = draw.indices not in known
         known.add(draw.indices)
         trials.append(
-            as_trial(
-                draw, TrialState.COMPLETE if told else TrialState.FAIL, [distance, distance] if told else None
-            )
+            as_trial(draw, TrialState.COMPLETE if told else TrialState.FAIL, [distance, distance] if told else None)
         )
     return trials
 
@@ -91,9 +88,7 @@ def test_a_sampler_that_learns_beats_random_by_far(toy: Toy, name: str) -> None:
 
 
 def test_evolution_hands_a_module_on_together_with_its_knobs(toy: Toy) -> None:
-    space = toy.make_space(
-        [{"at": "*/end", "modules": {"bam": {"reduction": [2, 4, 8], "dilation": [1, 2, 3, 4]}}}]
-    )
+    space = toy.make_space([{"at": "*/end", "modules": {"bam": {"reduction": [2, 4, 8], "dilation": [1, 2, 3, 4]}}}])
     sampler = make_sampler("nsga2", space, MINIMISE, 4)
     # A first generation of one module and one setting of its knobs at each of the two sites:
     trials = []
@@ -146,10 +141,7 @@ def test_optuna_tells_which_modules_and_knobs_matter_beside_baselines(toy: Toy, 
     study = optuna.load_study(study_name="search", storage=read_storage(tmp_path))
     importances = optuna.importance.get_param_importances(study, target=lambda trial: trial.values[0])
     knobs = {
-        f"{decision.name}.{m}.{k}"
-        for decision in toy.space.decisions
-        for m, d in decision.domains.items()
-        for k in d
+        f"{decision.name}.{m}.{k}" for decision in toy.space.decisions for m, d in decision.domains.items() for k in d
     }
     assert importances.keys() == {decision.name for decision in toy.space.decisions} | knobs
 

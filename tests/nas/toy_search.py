@@ -1,6 +1,8 @@
 """A toy search: a real space, a real ledger, and trainings that are arithmetic on the architecture's hash."""
 
+import os
 import random
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +49,13 @@ def make_record(proposal: Proposal, *, failed: bool = False, accuracy: float | N
     )
 
 
+def fork() -> int:
+    """Fork, although Python 3.12 warns of threads: the tests' children only do arithmetic and write files."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
 @dataclass(frozen=True)
 class Toy:
     """The toy search's parts; all its methods take what they need."""
@@ -54,9 +63,7 @@ class Toy:
     space: SearchSpace
 
     @staticmethod
-    def make_space(
-        choices: Sequence[dict[str, object]], limits: dict[str, object] | None = None
-    ) -> SearchSpace:
+    def make_space(choices: Sequence[dict[str, object]], limits: dict[str, object] | None = None) -> SearchSpace:
         return SearchSpace.from_dict({"host": HOST, "choices": list(choices), "limits": limits or {}})
 
     def tiny_space(self, limits: dict[str, object] | None = None) -> SearchSpace:

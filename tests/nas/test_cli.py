@@ -1,0 +1,129 @@
+"""The commands: text and JSON, and how mistakes are answered."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import nas
+from nas.cli import main
+from search_spaces import Architecture
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line; return its status, output and errors."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
+        try:
+            main()
+            status = 0
+        except SystemExit as end:
+            status = int(end.code or 0)
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["hosts"],
+        ["modules"],
+        ["sites", "resnet20"],
+        ["space", "quickstart"],
+        ["show", "resnet50-se"],
+        ["cost", "resnet50-se"],
+    ],
+)
+def test_every_catalogue_command_prints_text_and_json(run: Run, command: list[str]) -> None:
+    status, text, errors = run(*command)
+    assert status == 0, errors
+    assert text.strip()
+    status, printed, _ = run(*command, "--json")
+    assert status == 0
+    assert json.loads(printed)
+
+
+def test_status_and_report_describe_a_study_in_text_and_json(run: Run, finished: nas.Outcome, tmp_path: Path) -> None:
+    for command in (["status", finished.folder], ["report", finished.folder, "--out", tmp_path / "report"]):
+        status, text, errors = run(*command)
+        assert status == 0, errors
+        assert "se everywhere" in text
+        data = json.loads(run(*command, "--json")[1])
+        assert len(data["trials"]) == 15
+    assert (tmp_path / "report" / "report.html").is_file()
+
+
+def test_export_says_what_it_checked(run: Run, finished: nas.Outcome, tmp_path: Path) -> None:
+    status, text, errors = run("export", finished.folder, "--pick", "knee", "--out", tmp_path / "out")
+    assert status == 0, errors
+    assert "checked: model.py with weights.safetensors" in text
+
+
+def test_a_shown_architecture_can_be_read_back(run: Run) -> None:
+    shown = json.loads(run("show", "resnet50-se", "--json")[1])
+    again = Architecture.from_dict({"host": shown["host"], "placement": shown["placement"]})
+    assert again.id == shown["id"]
+
+
+@pytest.mark.parametrize("what", ["experiment", "space", "architecture"])
+def test_a_schema_has_a_description_under_every_key(run: Run, what: str) -> None:
+    schema = json.loads(run("schema", what)[1])
+    objects = [schema, *schema.get("$defs", {}).values()]
+    missing = [
+        key for each in objects for key, value in each.get("properties", {}).items() if "description" not in value
+    ]
+    assert missing == []
+
+
+def test_latency_is_measured_on_demand(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("host: {name: resnet20, input: 8, channels: 1}\nplacement: {'*/branch': {module: se}}\n")
+    data = json.loads(run("cost", path, "--latency", "--device", "cpu", "--json")[1])
+    assert data["latency"]["architecture"]["median_ms"] > 0
+    assert "latency" not in json.loads(run("cost", path, "--json")[1])
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["cost", "resnet50-sse"], "did you mean 'resnet50-se'"),
+        (["sites", "resnet21"], "unknown host 'resnet21'"),
+        (["status", "studies/none"], "no such study"),
+        (["search", "quickstrat"], "did you mean 'quickstart'"),
+        (["show", "missing.yaml"], "missing.yaml: no such file"),
+        (["cost", "resnet50", "--latency", "--device", "tpu"], "tpu"),
+    ],
+)
+def test_a_mistake_is_one_short_message_and_status_2(
+    run: Run, command: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, _, errors = run(*command)
+    assert status == 2
+    assert message in errors
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == [], "a mistake writes nothing"
+
+
+def test_missing_images_say_where_they_were_looked_for_and_write_no_study(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    experiment = tmp_path / "mine.yaml"
+    experiment.write_text(
+        "space: {host: {name: resnet20}, choices: [{at: '*/out', modules: {none: {}, eca: {}}}]}\n"
+        "data: {source: folder, dir: pictures, validation: 10, size: 32}\n"
+        "train: {epochs: 1, batch_size: 8, lr: 0.1}\n"
+    )
+    status, _, errors = run("search", experiment)
+    assert status == 2
+    assert str(tmp_path / "pictures") in errors
+    assert not (tmp_path / "studies").exists()

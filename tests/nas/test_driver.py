@@ -1,0 +1,134 @@
+"""Real searches on real images: reproducible, resumable, complete."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import nas
+from nas.progress import Watcher
+from reports import StudyView
+from search_spaces.errors import InputError
+
+
+def found(view: StudyView) -> list[tuple[object, ...]]:
+    """Return what a search measured, in the order asked, to the bit."""
+    return [
+        (t.number, t.label, t.architecture.hash, t.record.accuracy, t.record.loss, t.record.macs)
+        for t in view.search
+        if t.record
+    ]
+
+
+def search(experiments: Path, name: str, study: Path, workers: int | None = None) -> nas.Outcome:
+    return nas.search(str(experiments / f"{name}.yaml"), study, workers=workers, device="cpu", watcher=Watcher.quiet())
+
+
+def test_a_search_trains_the_trials_and_every_baseline_and_confirms_them(finished: nas.Outcome) -> None:
+    view = finished.view
+    proposals = [trial for trial in view.search if trial.role == "proposal"]
+    labels = {trial.label for trial in view.search if trial.role == "baseline"}
+    assert len(proposals) == 10
+    assert labels == {"host", "se everywhere", "ba everywhere", "bam everywhere", "random 1"}
+    assert all(trial.state == "complete" for trial in (*view.search, *view.confirm))
+    confirmed = {(trial.architecture.hash, trial.record.seed) for trial in view.confirm if trial.record}
+    num_proposals = len({trial.architecture.hash for trial in view.confirm if trial.role == "proposal"})
+    assert 1 <= num_proposals <= 2
+    assert len(confirmed) == len(view.confirm) == 2 * (5 + num_proposals)
+
+
+def test_nothing_is_measured_twice(finished: nas.Outcome) -> None:
+    measured = [(t.architecture.hash, t.record.seed, t.record.epochs) for t in finished.view.search if t.record]
+    assert len(measured) == len(set(measured))
+
+
+def test_the_test_split_is_read_by_the_confirmation_only(finished: nas.Outcome) -> None:
+    assert all(trial.record and trial.record.test_accuracy is None for trial in finished.view.search)
+    assert all(trial.record and trial.record.test_accuracy is not None for trial in finished.view.confirm)
+
+
+def test_confirmations_use_the_same_seeds_for_all_and_not_the_search_s(finished: nas.Outcome) -> None:
+    seeds: dict[str, set[int]] = {}
+    for trial in finished.view.confirm:
+        assert trial.record
+        seeds.setdefault(trial.architecture.hash, set()).add(trial.record.seed)
+    assert set(map(frozenset, seeds.values())) == {frozenset({4, 5})}
+
+
+def test_one_worker_finds_to_the_bit_what_two_find(finished: nas.Outcome, experiments: Path, tmp_path: Path) -> None:
+    alone = search(experiments, "nsga2", tmp_path / "alone", workers=1)
+    assert found(alone.view) == found(finished.view)
+
+
+@pytest.mark.parametrize("name", ["nsga2", "random"])
+def test_a_killed_search_goes_on_and_ends_as_if_it_had_not_been(name: str, experiments: Path, tmp_path: Path) -> None:
+    whole = search(experiments, name, tmp_path / "whole")
+    command = [sys.executable, "-m", "nas", "search", str(experiments / f"{name}.yaml"), "--device", "cpu"]
+    moments = random.Random(name)
+    kept: list[tuple[object, ...]] = []
+    for _ in range(2):
+        driver = subprocess.Popen([*command, "--study", str(tmp_path / "killed")], stdout=subprocess.PIPE)
+        assert driver.stdout
+        # Kill somewhere inside the search, not inside the imports: after so many finished trials and a moment.
+        for _ in range(moments.randrange(2, 6)):
+            driver.stdout.readline()
+        time.sleep(moments.random())
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+        driver.stdout.close()
+        now = found(nas.open_study(tmp_path / "killed"))
+        assert set(kept) <= set(now), "a finished trial was lost"
+        kept = now
+    resumed = search(experiments, name, tmp_path / "killed")
+    assert found(resumed.view) == found(whole.view)
+    assert all(trial.state == "complete" for trial in resumed.view.search)
+
+
+def test_an_interrupted_search_leaves_nothing_running(experiments: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "nas", "search", str(experiments / "nsga2.yaml"), "--device", "cpu"]
+    driver = subprocess.Popen(
+        [*command, "--study", str(tmp_path / "study")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert driver.stdout
+    driver.stdout.readline()
+    driver.stdout.readline()
+    driver.send_signal(signal.SIGINT)
+    _, errors = driver.communicate(timeout=60)
+    assert driver.returncode == 130
+    assert b"same command goes on" in errors
+    assert b"Traceback" not in errors
+    assert all(trial.state != "running" for trial in nas.open_study(tmp_path / "study").search)
+
+
+def test_a_finished_search_can_be_given_more_trials(finished: nas.Outcome, experiments: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished.folder, tmp_path / "study")
+    longer = tmp_path / "nsga2.yaml"
+    longer.write_text((experiments / "nsga2.yaml").read_text().replace("trials: 10", "trials: 12"))
+    more = nas.search(str(longer), tmp_path / "study", device="cpu", watcher=Watcher.quiet())
+    assert sum(trial.role == "proposal" for trial in more.view.search) == 12
+    assert found(more.view)[: len(found(finished.view))] == found(finished.view)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("lr: 0.1", "lr: 0.2", r"train\.lr: 0\.1 -> 0\.2"),
+        ("trials: 10", "trials: 9", r"search\.trials: 10 -> 9"),
+        ("reduction: 8}", "reduction: 4}", r"space\.choices"),
+    ],
+)
+def test_a_changed_experiment_is_refused_with_what_changed(
+    finished: nas.Outcome, experiments: Path, tmp_path: Path, old: str, new: str, what: str
+) -> None:
+    changed = tmp_path / "nsga2.yaml"
+    changed.write_text((experiments / "nsga2.yaml").read_text().replace(old, new))
+    before = (finished.folder / "journal.log").read_bytes()
+    with pytest.raises(InputError, match=what):
+        nas.search(str(changed), finished.folder, device="cpu", watcher=Watcher.quiet())
+    assert (finished.folder / "journal.log").read_bytes() == before

@@ -1,0 +1,78 @@
+"""Experiments: read, resolved, checked, compared."""
+
+from pathlib import Path
+
+import pytest
+
+from nas.experiment import EXPERIMENTS, changes, load_experiment
+from search_spaces import InputError
+from search_spaces.shipped import shipped_names
+
+GOOD = """
+space: digits-gates
+data: {source: digits, validation: 360}
+train: {epochs: 1, batch_size: 64, lr: 1e-1}
+"""
+
+
+@pytest.mark.parametrize("name", shipped_names(EXPERIMENTS))
+def test_every_shipped_experiment_loads_and_has_a_description(name: str) -> None:
+    experiment = load_experiment(name)
+    assert experiment.name == name
+    assert experiment.config.description
+    assert experiment.space.size > experiment.config.search.trials
+
+
+def test_a_space_is_shipped_inline_or_a_path_beside_the_experiment(tmp_path: Path) -> None:
+    inline = "{host: {name: resnet20}, choices: [{at: '*/out', modules: {none: {}, eca: {}}}]}"
+    (tmp_path / "mine.yaml").write_text(inline)
+    sizes = []
+    for space, data in (("digits-gates", "digits"), (inline, "cifar10"), ("mine.yaml", "cifar10")):
+        path = tmp_path / "experiment.yaml"
+        path.write_text(GOOD.replace("digits-gates", space).replace("digits", data, 1 if data == "cifar10" else 0))
+        sizes.append(load_experiment(str(path)).space.size)
+    assert sizes[1] == sizes[2] == 2**9
+    assert sizes[0] != sizes[1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("epochs", "epoch", r"e\.yaml, line 4: train.epoch: unknown key.*did you mean 'epochs'"),
+        ("data: {source: digits, validation: 360}", "", r"e\.yaml.*the key 'data' is missing"),
+        ("source: digits", "source: digit", r"line 3: data.source: .*'digits'.*got 'digit'; did you mean 'digits'"),
+        ("1e-1", "fast", r"line 4: train.lr: .*number.*got 'fast'"),
+        ("batch_size: 64", "batch_size: 64.5", r"line 4: train.batch_size: must be a whole number, got 64\.5"),
+        ("digits-gates", "digit-gates", r"line 2: space: unknown space.*did you mean 'digits-gates'"),
+        ("digits-gates", "resnet20-gates", r"line 2: space: the host resnet20 has `\w+: \d+`, but digits needs"),
+        ("train:", "search: {sampler: nsga3}\ntrain:", r"line 4: search.sampler: unknown sampler 'nsga3'.*'nsga2'"),
+        ("train:", "objectives: [accuracy, flops]\ntrain:", r"line 4: objectives.*unknown objective 'flops'"),
+        ("train:", "objectives: [macs, macs]\ntrain:", r"line 4: objectives: names an objective twice"),
+        ("train:", "search: {workers: 0}\ntrain:", r"line 4: search.workers.*at least 1"),
+        ("lr: 1e-1", "lr: 1e-1, lr: 2", r"line 4: train: duplicate key 'lr'"),
+    ],
+)
+def test_a_mistake_is_answered_with_file_line_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "e.yaml"
+    assert old in GOOD
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(InputError, match=message) as caught:
+        load_experiment(str(path))
+    assert len(str(caught.value).splitlines()) <= 5
+
+
+def test_an_unknown_shipped_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"unknown experiment.*'quickstrat'.*did you mean 'quickstart'"):
+        load_experiment("quickstrat")
+
+
+def test_what_may_change_on_resume_is_no_change() -> None:
+    old = {"description": "a", "data": {"dir": "x"}, "search": {"trials": 5, "workers": 1}, "confirm": {"top": 1}}
+    new = {"description": "b", "data": {"dir": "y"}, "search": {"trials": 6, "workers": 2}, "confirm": {"top": 2}}
+    assert changes(old, new) == []
+
+
+def test_what_may_not_change_on_resume_is_named_with_both_values() -> None:
+    old = {"search": {"trials": 5, "seed": 0}, "train": {"lr": 0.1}}
+    new = {"search": {"trials": 4, "seed": 0}, "train": {"lr": 0.2}}
+    assert changes(old, new) == ["search.trials: 5 -> 4", "train.lr: 0.1 -> 0.2"]

@@ -20,7 +20,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for: what needs no torch (the pool, the journal) starts without it."""
+    """Import a public name when it is first asked for: the pool and the journal start without torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'nas' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

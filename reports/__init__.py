@@ -1,14 +1,15 @@
 """What the trials say: the front and how sure it is, as a page, figures and tables."""
 
 from reports.objectives import OBJECTIVES, Objective, to_minimise
+from reports.page import write_report
 from reports.pareto import hypervolume, hypervolume_history, knee, nondominated
 from reports.statistics import Difference, Interval, correct_for_many, paired_difference, t_interval
-from reports.tables import FrontRow, front_columns, front_rows
+from reports.tables import Column, FrontRow, front_columns, front_rows
 from reports.view import StudyView, TrialView
-from reports.page import write_report
 
 __all__ = [
     "OBJECTIVES",
+    "Column",
     "Difference",
     "FrontRow",
     "Interval",

@@ -26,29 +26,37 @@ def _what_was_done(view: StudyView, summary: Summary) -> str:
     )
     if summary.stage == "search":
         return sentence
-    again = wording.plural(len(summary.items), "architecture")
     return (
-        f"{sentence} Its front and the baselines, {again} in all, were then trained again for "
-        f"{wording.plural(summary.epochs or 0, 'epoch')} with {wording.plural(summary.num_seeds, 'seed')} each."
+        f"{sentence} Architectures of its front and the baselines, {len(summary.items)} in all, were then "
+        f"trained again for {wording.plural(summary.epochs or 0, 'epoch')} "
+        f"with {wording.plural(summary.num_seeds, 'seed')} each."
     )
 
 
 def _best(summary: Summary, rows: Sequence[FrontRow]) -> list[str]:
     front = [row for row in rows if row.group == "front"]
-    by_loss = "loss" in summary.objectives and "accuracy" not in summary.objectives
+    if len(front) == 1:
+        return [f"The front is {_named(front[0])} alone: {_numbers(summary, front[0])}."]
+    by_loss = _by_loss(summary)
     measured = [row for row in front if (row.loss if by_loss else row.accuracy)]
-    sentences = []
-    if measured:
-        best = min(measured, key=lambda row: _goodness(row, by_loss))
-        quality = "lowest log-loss" if by_loss else "highest accuracy"
-        sentences.append(f"On the front, {_named(best)} has the {quality}: {_numbers(best)}.")
+    best = min(measured, key=lambda row: _badness(row, by_loss), default=None)
     knee = next((row for row in front if row.is_knee), None)
-    if knee and len(front) > 1 and (not measured or knee is not best):
-        sentences.append(f"The front's best compromise (its knee) is {_named(knee)}: {_numbers(knee)}.")
+    sentences = []
+    if best:
+        quality = "lowest log-loss" if by_loss else "highest accuracy"
+        sentences.append(f"On the front, {_named(best)} has the {quality}: {_numbers(summary, best)}.")
+    if knee and knee is best:
+        sentences.append("It is also the front's best compromise (its knee).")
+    elif knee:
+        sentences.append(f"The front's best compromise (its knee) is {_named(knee)}: {_numbers(summary, knee)}.")
     return sentences
 
 
-def _goodness(row: FrontRow, by_loss: bool) -> float:
+def _by_loss(summary: Summary) -> bool:
+    return "loss" in summary.objectives and "accuracy" not in summary.objectives
+
+
+def _badness(row: FrontRow, by_loss: bool) -> float:
     if by_loss:
         return row.loss.mean if row.loss else 0.0
     return -row.accuracy.mean if row.accuracy else 0.0
@@ -60,8 +68,9 @@ def _named(row: FrontRow) -> str:
     return f"{row.label} ({row.id})" if row.label else row.id
 
 
-def _numbers(row: FrontRow) -> str:
-    parts = [f"{wording.accuracy(row.accuracy)} of the validation images right"]
+def _numbers(summary: Summary, row: FrontRow) -> str:
+    parts = [f"{wording.loss(row.loss)} nats"] if _by_loss(summary) else []
+    parts.append(f"{wording.accuracy(row.accuracy)} of the validation images right")
     difference = row.accuracy_difference
     if difference and difference.mean is not None:
         verdict = f" ({difference.verdict})" if row.stage == "confirm" else ""
@@ -102,7 +111,9 @@ def _still_open(view: StudyView, summary: Summary) -> list[str]:
         sentences.append(f"The search is still running: {wording.plural(running, 'trial')} unfinished.")
     unfinished = sum(trial.state == "running" for trial in view.confirm)
     if unfinished:
-        sentences.append(f"The confirmation is under way: {wording.plural(unfinished, 'training is', 'trainings are')} running.")
+        sentences.append(
+            f"The confirmation is under way: {wording.plural(unfinished, 'training is', 'trainings are')} running."
+        )
     short = sum(len(item.records) < summary.num_seeds for item in summary.items)
     if summary.stage == "confirm" and short:
         sentences.append(

@@ -40,8 +40,12 @@ def _difference(name: str, unit: str, read: Callable[[FrontRow], Difference | No
 
     return {
         f"{name}_over_host_{unit}": part(lambda difference: difference.mean),
-        f"{name}_over_host_low_{unit}": part(lambda difference: difference.interval and difference.interval.low),
-        f"{name}_over_host_high_{unit}": part(lambda difference: difference.interval and difference.interval.high),
+        f"{name}_over_host_low_{unit}": part(
+            lambda difference: difference.interval.low if difference.interval else None
+        ),
+        f"{name}_over_host_high_{unit}": part(
+            lambda difference: difference.interval.high if difference.interval else None
+        ),
         f"{name}_pairs": part(lambda difference: difference.n),
         f"{name}_p_value": part(lambda difference: difference.p_value),
         f"{name}_verdict": part(lambda difference: difference.verdict),

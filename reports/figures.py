@@ -4,21 +4,20 @@ Figures are made without pyplot, so there is no global state and any thread may 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 
 from reports import style
+from reports.labels import place_labels
 from reports.placement import PlacementMap, Share
 from reports.progress import HypervolumeCurve
 from reports.scatter import Axis, Mark, Panel, Scatter, staircase
 
 _DPI = 160
-_OFFSETS = ((8, 5), (8, -11), (-8, 5), (-8, -11), (0, 11), (0, -17), (16, 15), (16, -23), (-16, 15), (-16, -23), (0, 24))
-"""Where a label may stand, in points from its mark, the best first."""
 
 
 def write_figures(folder: Path, scatter: Scatter, placements: PlacementMap, curve: HypervolumeCurve) -> list[Path]:
@@ -35,7 +34,7 @@ def write_figures(folder: Path, scatter: Scatter, placements: PlacementMap, curv
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
-        FigureCanvasAgg(figure).print_png(folder / name, metadata={"Software": "attention-placement-search"})
+        FigureCanvasAgg(figure).print_figure(folder / name, dpi=_DPI)
     return [folder / name for name in figures]
 
 
@@ -43,107 +42,71 @@ def draw_scatter(scatter: Scatter, cost: Axis) -> Figure:
     """Return quality against one cost, one panel per length of training."""
     num = max(1, len(scatter.panels))
     figure = _figure(7.2 if num == 1 else 12.5, 4.8)
-    for i, panel in enumerate(scatter.panels):
-        axes = figure.add_subplot(1, num, i + 1)
-        _draw_panel(axes, scatter, panel, cost)
-    if not scatter.panels:
+    pens = [_Pen(figure.add_subplot(1, num, i + 1), cost, scatter.quality) for i in range(len(scatter.panels))]
+    for pen, panel in zip(pens, scatter.panels, strict=True):
+        _draw_panel(pen, panel, maximise=scatter.maximise)
+    for pen, panel in zip(pens, scatter.panels, strict=True):  # once nothing moves any more
+        shown = [mark for mark in panel.marks if cost.name in mark.costs]
+        named = [(mark.name, pen.point(mark)) for mark in shown if mark.look in ("baseline", "host")]
+        place_labels(pen.axes, named, [pen.point(mark) for mark in shown])
+    if not pens:
         _draw_nothing(figure, "No trial has finished yet.")
     return figure
 
 
-def _draw_panel(axes: Axes, scatter: Scatter, panel: Panel, cost: Axis) -> None:
-    axes.set_title(panel.title, fontsize=10, loc="left", color=style.INK)
-    axes.set_xlabel(cost.title)
-    axes.set_ylabel(scatter.quality.title)
-    _decorate(axes)
-    _draw_steps(axes, scatter, panel, cost)
+def _draw_panel(pen: "_Pen", panel: Panel, *, maximise: bool) -> None:
+    pen.axes.set_title(panel.title, fontsize=10, loc="left", color=style.INK)
+    pen.axes.set_xlabel(pen.cost.title)
+    pen.axes.set_ylabel(pen.quality.title)
+    _decorate(pen.axes)
+    pen.steps(panel, maximise=maximise)
+    pen.marks(panel.of("trial"), "circle", style.FADED, 16, "other architectures", alpha=0.45)
+    pen.marks(panel.of("front"), "circle", style.FRONT, 42, "front")
     symbols = style.symbols_of(mark.name for mark in panel.of("baseline"))
-    looks = {
-        "trial": ("other architectures", "circle", style.FADED, 16),
-        "front": ("front", "circle", style.FRONT, 42),
-    }
-    for look in ("trial", "front"):
-        marks = [mark for mark in panel.of("trial" if look == "trial" else "front") if cost.name in mark.costs]
-        label, symbol, colour, size = looks[look]
-        _draw_marks(axes, scatter, marks, cost, symbol, colour, size, label, faded=look == "trial")
-    baselines = [mark for mark in panel.of("baseline", "host") if cost.name in mark.costs]
-    for mark in baselines:
-        symbol = style.HOST_SYMBOL if mark.look == "host" else symbols[style.family_of(mark.name)]
-        _draw_marks(axes, scatter, [mark], cost, symbol, style.BASELINE, 48, None, faded=False)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=8, frameon=False, loc="lower right")
-    _label(axes, scatter, cost, baselines, panel)
+    for mark in panel.of("baseline"):
+        pen.marks([mark], symbols[style.family_of(mark.name)], style.BASELINE, 48)
+    pen.marks(panel.of("host"), style.HOST_SYMBOL, style.BASELINE, 56)
+    if pen.axes.get_legend_handles_labels()[0]:
+        pen.axes.legend(fontsize=8, frameon=False, loc="lower right" if maximise else "upper right")
 
 
-def _draw_steps(axes: Axes, scatter: Scatter, panel: Panel, cost: Axis) -> None:
-    corners = staircase(panel.marks, cost.name, maximise=scatter.maximise)
-    if not corners:
-        return
-    right = max(mark.costs[cost.name] for mark in panel.marks if cost.name in mark.costs)
-    x = [corner[0] * cost.scale for corner in corners] + [right * cost.scale]
-    y = [corner[1] * scatter.quality.scale for corner in (*corners, corners[-1])]
-    axes.step(x, y, where="post", color=style.FRONT, linewidth=1.4, alpha=0.8, zorder=2)
+@dataclass(frozen=True)
+class _Pen:
+    """Draws marks of a panel in the units of its axes."""
 
+    axes: Axes
+    cost: Axis
+    quality: Axis
 
-def _draw_marks(
-    axes: Axes,
-    scatter: Scatter,
-    marks: Sequence[Mark],
-    cost: Axis,
-    symbol: str,
-    colour: str,
-    size: float,
-    label: str | None,
-    *,
-    faded: bool,
-) -> None:
-    if not marks:
-        return
-    scale = scatter.quality.scale
-    x = [mark.costs[cost.name] * cost.scale for mark in marks]
-    y = [mark.quality * scale for mark in marks]
-    for i, mark in enumerate(marks):
-        if mark.low is not None and mark.high is not None:
-            bar = ([x[i], x[i]], [mark.low * scale, mark.high * scale])
-            axes.plot(*bar, color=colour, linewidth=1, alpha=0.35 if faded else 0.55, zorder=3)
-    edge = ["none" if faded else style.FRONT if mark.on_front and mark.look != "front" else "white" for mark in marks]
-    alpha = 0.45 if faded else 1.0
-    axes.scatter(
-        x, y, s=size, marker=style.MARKERS[symbol], c=colour, edgecolors=edge, linewidths=1.0, alpha=alpha, zorder=4,
-        label=label,
-    )  # fmt: skip
+    def point(self, mark: Mark) -> tuple[float, float]:
+        return mark.costs[self.cost.name] * self.cost.scale, mark.quality * self.quality.scale
 
+    def steps(self, panel: Panel, *, maximise: bool) -> None:
+        corners = staircase(panel.marks, self.cost.name, maximise=maximise)
+        if not corners:
+            return
+        right = max(mark.costs[self.cost.name] for mark in panel.marks if self.cost.name in mark.costs)
+        x = [corner[0] * self.cost.scale for corner in corners] + [right * self.cost.scale]
+        y = [corner[1] * self.quality.scale for corner in (*corners, corners[-1])]
+        self.axes.step(x, y, where="post", color=style.FRONT, linewidth=1.4, alpha=0.8, zorder=2)
 
-def _label(axes: Axes, scatter: Scatter, cost: Axis, marks: Sequence[Mark], panel: Panel) -> None:
-    """Name the baselines where no other name or mark is; a name that fits nowhere takes the first place."""
-    figure = axes.get_figure()
-    assert isinstance(figure, Figure)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    axes.set_autoscale_on(False)
-    everything = [mark for mark in panel.marks if cost.name in mark.costs]
-    to_pixels = axes.transData.transform
-    spots = [to_pixels((m.costs[cost.name] * cost.scale, m.quality * scatter.quality.scale)) for m in everything]
-    taken = [Bbox.from_bounds(x - 7, y - 7, 14, 14) for x, y in spots]
-    for mark in sorted(marks, key=lambda mark: -mark.quality):
-        at = (mark.costs[cost.name] * cost.scale, mark.quality * scatter.quality.scale)
-        tried = []
-        for dx, dy in _OFFSETS:
-            align = "left" if dx > 0 else "right" if dx < 0 else "center"
-            text = axes.annotate(
-                mark.name, at, (dx, dy), textcoords="offset points", ha=align, fontsize=8, color=style.INK, zorder=6,
-                arrowprops={"arrowstyle": "-", "color": style.FADED, "linewidth": 0.6} if abs(dy) > 12 else None,
-            )  # fmt: skip
-            box = text.get_window_extent(canvas.get_renderer())
-            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 and axes.bbox.y0 <= box.y0 and box.y1 <= axes.bbox.y1
-            tried.append((sum(box.overlaps(other) for other in taken) + 10 * (not inside), len(tried), text, box))
-            if tried[-1][0] == 0:
-                break
-        chosen = min(tried, key=lambda candidate: candidate[:2])
-        for candidate in tried:
-            if candidate is not chosen:
-                candidate[2].remove()
-        taken.append(chosen[3])
+    def marks(
+        self, marks: Sequence[Mark], symbol: str, colour: str, size: float, label: str | None = None, alpha: float = 1.0
+    ) -> None:
+        shown = [mark for mark in marks if self.cost.name in mark.costs]
+        if not shown:
+            return
+        for mark in shown:
+            if mark.low is not None and mark.high is not None:
+                at, ends = self.point(mark)[0], [mark.low * self.quality.scale, mark.high * self.quality.scale]
+                self.axes.plot([at, at], ends, color=colour, linewidth=1, alpha=0.6 * alpha, zorder=3)
+        # A baseline on the front gets the front's colour as its rim.
+        rims = [style.FRONT if mark.on_front and mark.look != "front" else "white" for mark in shown]
+        x, y = zip(*map(self.point, shown), strict=True)
+        self.axes.scatter(
+            x, y, s=size, marker=style.MARKERS[symbol], c=colour, alpha=alpha, edgecolors=rims, linewidths=1.0,
+            zorder=4, label=label,
+        )  # fmt: skip
 
 
 def draw_placements(placements: PlacementMap) -> Figure:

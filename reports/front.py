@@ -92,7 +92,7 @@ def summarise_search(view: StudyView) -> Summary:
 def summarise_confirm(view: StudyView) -> Summary:
     """Return the confirmation's trials.
 
-    Where they were run at several lengths, those of the experiment's present `confirm.epochs` count, or else the longest.
+    Where they were run at several lengths, those of the experiment's present `confirm.epochs` count, else the longest.
     """
     trials = [trial for trial in view.confirm if trial.measured]
     lengths = {_record(trial).epochs for trial in trials}

@@ -58,4 +58,5 @@ def to_minimise(values: Iterable[Sequence[float]], objectives: Sequence[str]) ->
     if any(len(row) != len(objectives) for row in rows):
         raise ValueError(f"each row must hold the {len(objectives)} objectives {', '.join(objectives)}")
     signs = np.array([-1.0 if OBJECTIVES[name].maximise else 1.0 for name in objectives])
-    return np.asarray(rows, dtype=np.float64).reshape(len(rows), len(objectives)) * signs
+    points: Floats = np.asarray(rows, dtype=np.float64).reshape(len(rows), len(objectives)) * signs
+    return points

@@ -80,14 +80,18 @@ def make_report(view: StudyView) -> Report:
         placements=placement_map([item.architecture for item in shown.front], proposals),
         curve=hypervolume_curve(view),
         failures=tuple(tables.failure_rows(view)),
-        provenance=provenance_of(view),
+        provenance=provenance_of(view, shown),
     )
 
 
 def render_page(report: Report) -> str:
     """Return the page as HTML. Everything from the study is escaped; nothing is loaded from elsewhere."""
     environment = Environment(
-        loader=PackageLoader("reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.globals.update(wording=wording, tables=tables)
     return environment.get_template("report.html").render(
@@ -129,14 +133,7 @@ def _grid(report: Report) -> dict[str, Any]:
 
 def _reference(curve: HypervolumeCurve) -> list[str]:
     """Return the reference point in words."""
-    words = []
-    for name, value in curve.reference.items():
-        objective = OBJECTIVES[name]
-        number = wording.percent(value) if name == "accuracy" else wording.memory(value) if name == "memory_bytes" else None
-        if number is None:
-            number = f"{value:.4g} {objective.unit}" if objective.unit else wording.amount(value)
-        words.append(f"{objective.title} {number}")
-    return words
+    return [f"{OBJECTIVES[name].title} {wording.value_of(name, value)}" for name, value in curve.reference.items()]
 
 
 def _trials(report: Report) -> list[dict[str, str]]:

@@ -88,7 +88,7 @@ def hypervolume_history(points: npt.ArrayLike) -> Floats:
     No finite points give zeros.
     """
     array = _as_points(points)
-    finite = np.isfinite(array).all(axis=1)
+    finite = np.atleast_1d(np.isfinite(array).all(axis=1))
     if not finite.any():
         return np.zeros(len(array))
     best, corner = array[finite].min(axis=0), reference_point(array)

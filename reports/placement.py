@@ -17,7 +17,7 @@ class Naming:
     varying: dict[str, tuple[str, ...]]
     """From module to the knobs that take several values in the study."""
     settings: dict[str, dict[str, tuple[str, ...]]]
-    """From module to each knob and its values in the study."""
+    """From module to each knob and its values in the study; `init` and `share` only where they are used."""
 
     def spec(self, spec: ModuleSpec) -> str:
         """Return `se(reduction=4)`, or `se` where every se of the study is the same."""
@@ -57,7 +57,11 @@ def naming_of(architectures: Iterable[Architecture]) -> Naming:
         for knob, value in _knobs(spec):
             if str(value) not in knobs.setdefault(knob, []):
                 knobs[knob].append(str(value))
-    settings = {m: {knob: _sorted(values) for knob, values in knobs.items()} for m, knobs in sorted(seen.items())}
+    usual = {"init": ["paper"], "share": ["None"]}
+    settings = {
+        module: {knob: _sorted(values) for knob, values in knobs.items() if values != usual.get(knob)}
+        for module, knobs in sorted(seen.items())
+    }
     varying = {m: tuple(k for k, values in knobs.items() if len(values) > 1) for m, knobs in settings.items()}
     return Naming(varying, settings)
 

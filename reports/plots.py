@@ -9,7 +9,6 @@ from reports.progress import HypervolumeCurve
 from reports.scatter import Axis, Mark, Panel, Scatter, staircase
 
 
-
 def scatter_data(scatter: Scatter) -> dict[str, Any]:
     """Return the panels of quality against each cost, in drawn units."""
     return {
@@ -57,7 +56,9 @@ def _group(scatter: Scatter, marks: Sequence[Mark], look: str, name: str, symbol
         ],
         "hover": ["<br>".join(html.escape(line) for line in mark.hover) for mark in marks],
         "x": {
-            axis.name: [_short(mark.costs[axis.name] * axis.scale) if axis.name in mark.costs else None for mark in marks]
+            axis.name: [
+                _short(mark.costs[axis.name] * axis.scale) if axis.name in mark.costs else None for mark in marks
+            ]
             for axis in scatter.costs
         },
     }

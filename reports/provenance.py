@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from reports import wording
+from reports.front import Summary
 from reports.statistics import binomial_error
 from reports.view import StudyView, TrialView
 from trials.record import TrialRecord
@@ -27,16 +28,25 @@ class Provenance:
     """A command and what it is good for."""
 
 
-def provenance_of(view: StudyView) -> Provenance:
-    """Return how the study was measured; a study without any record tells only what was planned."""
+def provenance_of(view: StudyView, shown: Summary) -> Provenance:
+    """Return how the study was measured; a study without any record tells only what was planned.
+
+    Args:
+        view: The study.
+        shown: What the report's table shows.
+    """
     records = [trial.record for trial in (*view.search, *view.confirm) if trial.record is not None]
     facts = (*_data(view, records), *_training(view), *_machine(records), *_latency(records))
-    return Provenance(tuple(fact for fact in facts if fact[1]), _worth(records), _warnings(view), _commands(view))
+    return Provenance(
+        tuple(fact for fact in facts if fact[1]), _worth(records), _warnings(view), _commands(view, shown)
+    )
 
 
 def _data(view: StudyView, records: Sequence[TrialRecord]) -> list[Fact]:
     source = str((view.experiment.get("data") or {}).get("source", ""))
-    sizes = _each(records, lambda r: f"{r.num_train:,} to train on, {r.num_validation:,} for validation, {r.num_test:,} to test")
+    sizes = _each(
+        records, lambda r: f"{r.num_train:,} to train on, {r.num_validation:,} for validation, {r.num_test:,} to test"
+    )
     return [
         ("Data", source),
         ("Images", sizes),
@@ -123,14 +133,18 @@ def _warnings(view: StudyView) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _commands(view: StudyView) -> tuple[tuple[str, str], ...]:
+def _commands(view: StudyView, shown: Summary) -> tuple[tuple[str, str], ...]:
     study = shlex.quote(view.path)
-    return (
-        (f"nas export {study} --pick knee", "the front's best compromise, with weights and code that loads it"),
-        (f"nas export {study} --pick best-accuracy", "the most accurate network of the front"),
-        (f"nas report {study}", "this page again, with whatever has finished since"),
-        (view.command, "run the study, or go on with it"),
-    )
+    commands = []
+    if shown.knee:
+        commands.append(
+            (f"nas export {study} --pick knee", "the front's best compromise: weights, and code to load it")
+        )
+    if shown.items:
+        commands.append((f"nas export {study} --pick best-accuracy", "the most accurate network of the front"))
+    commands.append((view.command, "run the study, or go on with it"))
+    commands.append((f"nas report {study}", "this page again, with whatever has finished since"))
+    return tuple(commands)
 
 
 def _each(records: Sequence[TrialRecord], read: Callable[[TrialRecord], str]) -> str:

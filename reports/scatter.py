@@ -101,11 +101,12 @@ def staircase(marks: Iterable[Mark], cost: str, *, maximise: bool) -> list[tuple
 
 def _panel(summary: Summary, quality: Objective, names: Naming) -> Panel:
     host = next((item for item in summary.items if not item.architecture.items), None)
+    stage = "Confirmed" if summary.stage == "confirm" else "Search"
     epochs = wording.plural(summary.epochs or 0, "epoch")
-    if summary.stage == "confirm":
-        title = f"Confirmed: {epochs}, mean over {wording.plural(summary.num_seeds, 'seed')} with 95 % intervals"
+    if summary.num_seeds > 1:
+        title = f"{stage}: {epochs}, mean over {wording.plural(summary.num_seeds, 'seed')} with 95 % intervals"
     else:
-        title = f"Search: {epochs}, one training each"
+        title = f"{stage}: {epochs}, one training each"
     marks = [_mark(item, quality, names, host) for item in summary.items]
     return Panel(summary.stage, title, tuple(mark for mark in marks if mark))
 

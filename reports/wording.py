@@ -1,5 +1,7 @@
 """Numbers as a reader sees them: accuracy in percent, differences in points, costs with separators and units."""
 
+from collections.abc import Callable
+
 from reports.statistics import Difference, Interval
 
 NOT_MEASURED = "–"
@@ -102,6 +104,17 @@ def duration(seconds: float) -> str:
 def memory(num_bytes: float) -> str:
     """Return `312 MiB`."""
     return f"{num_bytes / 2**20:,.0f} MiB"
+
+
+def value_of(objective: str, value: float) -> str:
+    """Return an objective's value with its unit."""
+    words: dict[str, Callable[[float], str]] = {
+        "accuracy": percent,
+        "loss": lambda nats: f"{nats:.3f} nats",
+        "latency_ms": lambda ms: f"{ms:.3g} ms",
+        "memory_bytes": memory,
+    }
+    return words.get(objective, amount)(value)
 
 
 def plural(number: int, one: str, many: str | None = None) -> str:

@@ -1,8 +1,10 @@
 "use strict";
 (function () {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
   const touch = window.matchMedia("(pointer: coarse)").matches;
+  const narrow = window.matchMedia("(max-width: 600px)");
+  const config = { displaylogo: false, responsive: true, displayModeBar: touch || narrow.matches ? false : "hover",
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
   let cost = data.scatter.costs.length ? data.scatter.costs[0].name : null;
 
   function colour(name) {
@@ -23,9 +25,9 @@
     return {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", dragmode: touch ? false : "zoom",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: colour("ink") },
-      margin: { l: 50, r: 12, t: 8, b: 45 }, hovermode: "closest",
+      margin: { l: 50, r: 12, t: narrow.matches ? 8 : 26, b: 45 }, hovermode: "closest",
       hoverlabel: { align: "left", bgcolor: colour("panel"), bordercolor: colour("line"), font: { size: 12, color: colour("ink") } },
-      legend: { orientation: "h", y: -0.18, yanchor: "top", x: 0, font: { size: 11.5 } },
+      legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0, font: { size: 11.5 } },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("faded"), activecolor: colour("ink") },
       xaxis: axis(xTitle), yaxis: axis(yTitle),
     };
@@ -53,6 +55,7 @@
 
   function drawPanel(element, panel) {
     const title = data.scatter.costs.find((entry) => entry.name === cost).title;
+    element.style.height = narrow.matches ? 330 + 20 * (panel.groups.length + 1) + "px" : "";  // the legend in one column
     const traces = [steps(panel)].concat(panel.groups.map(trace));
     return Plotly.react(element, traces, layout(title, data.scatter.quality), config).then(function () { label(element, panel); });
   }
@@ -76,7 +79,7 @@
     marks.sort(function (a, b) { return a.py - b.py; });
     marks.forEach(function (mark) {
       const width = pen.measureText(mark.name).width + 4;
-      const spot = places.map(function (place) { return box(mark, place, width); })
+      const spot = (narrow.matches ? places.slice(0, 6) : places).map(function (place) { return box(mark, place, width); })
         .find(function (box) { return inside(box, x._length, y._length) && !taken.some(function (other) { return overlap(box, other); }); });
       if (!spot) return;
       taken.push(spot);
@@ -132,9 +135,8 @@
     input.addEventListener("change", function () { cost = input.value; drawScatter(); });
   });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-  window.matchMedia("print").addEventListener("change", function (query) {
-    if (query.matches) document.querySelectorAll("details").forEach(function (details) { details.open = true; });
-    draw();
+  window.matchMedia("print").addEventListener("change", function () {
+    draw();  // paper is always light
     document.querySelectorAll(".plot").forEach(function (plot) { Plotly.Plots.resize(plot); });
   });
 })();

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import nas
-from nas.export import export_study, pick_network
+from nas.export import _write_program, export_study, pick_network
 from nas.weights import weights_path
-from search_spaces import Architecture, InputError
+from search_spaces import Architecture, HostConfig, InputError
 
 
 def test_the_knee_is_exported_with_a_program_and_reads_back(finished: nas.Outcome, tmp_path: Path) -> None:
@@ -72,10 +72,10 @@ def test_a_folder_that_is_no_export_is_left_alone(finished: nas.Outcome, tmp_pat
 def test_an_export_that_computes_something_else_is_not_left_behind(
     finished: nas.Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_program_of_another(folder: Path, trained: torch.nn.Module, host: object) -> None:
-        original(folder, Architecture.from_dict({"host": host.model_dump()}).build().eval(), host)  # type: ignore[attr-defined]
+    def write_program_of_another(folder: Path, _: torch.nn.Module, host: HostConfig) -> None:
+        original(folder, Architecture.of(host, {}).build().eval(), host)
 
-    original = nas.export._write_program  # type: ignore[attr-defined]
+    original = _write_program
     monkeypatch.setattr("nas.export._write_program", write_program_of_another)
     with pytest.raises(RuntimeError, match=r"model\.pt2 differs from the trained network"):
         export_study(finished.view, finished.folder, "knee", tmp_path / "out", with_program=True)

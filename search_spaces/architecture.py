@@ -2,19 +2,22 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field, field_validator
 from torch import nn
 
+from search_spaces.attention import entry
 from search_spaces.build import build
 from search_spaces.config import Config
-from search_spaces.errors import InputError, nearest
-from search_spaces.fitting import ModuleSpec, check_fit, make_spec, what_is_built
+from search_spaces.errors import InputError, nearest, unknown
+from search_spaces.fitting import NONE, ModuleSpec, check_fit, make_spec, what_is_built
 from search_spaces.hosts import HostConfig
 from search_spaces.sites import Site, find_sites
 from search_spaces.yaml_files import Document, dump_yaml, read_yaml, validate
@@ -30,11 +33,16 @@ class ArchitectureConfig(Config):
     """Free text for the reader; not part of the architecture."""
     host: HostConfig
     """The network that attention is placed into."""
-    placement: dict[str, dict[str, Any] | list[dict[str, Any]]] = {}
+    placement: dict[str, dict[str, Any] | list[dict[str, Any]]] = Field(default_factory=dict)
     """From a selector (a glob over site names, see `nas sites`) to a module with its knobs, or a list of them.
 
     A later selector replaces an earlier one; `{module: none}` leaves a site empty.
     """
+
+    @field_validator("placement", mode="before")
+    @classmethod
+    def _nothing_is_placed(cls, value: Any) -> Any:
+        return {} if value is None else value
 
 
 @dataclass(frozen=True)
@@ -64,26 +72,24 @@ class Architecture:
             sites = find_sites(config.host)
         except InputError as error:
             raise document.error(("host",), str(error)) from None
-        placed: dict[str, tuple[ModuleSpec, ...]] = {}
-        for selector, given in config.placement.items():
-            try:
-                specs = _parse_modules(given)
-                for site in select_sites(sites, selector):
-                    check_fit(config.host, site, specs)
-                    placed[site.name] = specs
-            except InputError as error:
-                raise document.error(("placement", selector), str(error)) from None
+        placed, selectors = _place(config, sites, document)
         try:
             return Architecture.of(config.host, placed, config.description)
         except InputError as error:
-            raise document.error(("placement",), str(error)) from None
+            where = [selectors[key] for key in error.keys if key in selectors]
+            raise document.error(("placement", *where), str(error)) from None
 
     @staticmethod
-    def of(
-        host: HostConfig, placed: Mapping[str, Iterable[ModuleSpec]], description: str = ""
-    ) -> "Architecture":
-        """Return the architecture with these specs at these sites. Raises InputError if shared modules differ."""
+    def of(host: HostConfig, placed: Mapping[str, Iterable[ModuleSpec]], description: str = "") -> "Architecture":
+        """Return the architecture with these specs at these sites.
+
+        Raises:
+            InputError: a site that the host does not have, or sites that share a module but cannot.
+        """
         order = [site.name for site in find_sites(host)]
+        for name in placed:
+            if name not in order:
+                raise unknown(f"site of {host.name}", name, order)
         items = ((name, tuple(placed[name])) for name in order if name in placed)
         architecture = Architecture(host, tuple((name, specs) for name, specs in items if specs), description)
         _check_sharing(architecture)
@@ -99,17 +105,17 @@ class Architecture:
         """The canonical JSON of what would be built; two architectures are one if theirs is equal."""
         groups: dict[str, int] = {}
         sites = {site.name: site for site in find_sites(self.host)}
-        members = [spec.share for _, specs in self.items for spec in specs if spec.share]
-        built = []
+        members = Counter(spec.share for _, specs in self.items for spec in specs)
+        built: dict[str, list[dict[str, Any]]] = {}
         for name, specs in self.items:
-            modules = []
+            # One tensor may have two names; its modules stand in one list.
+            modules = built.setdefault(sites[name].known_as, [])
             for spec in specs:
                 # A group of one shares nothing, and what a group is called changes nothing.
-                shared = spec.share if spec.share and members.count(spec.share) > 1 else None
+                shared = spec.share if spec.share and members[spec.share] > 1 else None
                 group = groups.setdefault(shared, len(groups)) if shared else None
-                modules.append(dict(what_is_built(sites[name], spec)) | {"share": group})
-            built.append([name, modules])
-        whole = {"format": FORMAT, "host": self.host.model_dump(), "sites": built}
+                modules.append({**dict(what_is_built(sites[name], spec)), "share": group})
+        whole = {"format": FORMAT, "host": self.host.model_dump(), "sites": list(built.items())}
         return json.dumps(whole, sort_keys=True, separators=(",", ":"))
 
     @cached_property
@@ -144,27 +150,60 @@ class Architecture:
         return build(self.host, self.items, seed)
 
 
+def _place(
+    config: ArchitectureConfig, sites: Sequence[Site], document: Document
+) -> tuple[dict[str, tuple[ModuleSpec, ...]], dict[str, str]]:
+    """Return what the selectors put at each site in the end, and which selector it was."""
+    placed: dict[str, tuple[ModuleSpec, ...]] = {}
+    selectors: dict[str, str] = {}
+    for selector, given in config.placement.items():
+        try:
+            specs, selected = _parse_modules(given), select_sites(sites, selector)
+        except InputError as error:
+            raise document.error(("placement", selector, *error.keys), str(error)) from None
+        placed |= {site.name: specs for site in selected}
+        selectors |= {site.name: selector for site in selected}
+    for site in sites:
+        try:
+            check_fit(config.host, site, placed.get(site.name, ()))
+        except InputError as error:
+            selector = selectors[site.name]
+            keys = error.keys if isinstance(config.placement[selector], list) else error.keys[1:]
+            raise document.error(("placement", selector, *keys), str(error)) from None
+    return placed, selectors
+
+
 def _parse_modules(given: dict[str, Any] | list[dict[str, Any]]) -> tuple[ModuleSpec, ...]:
     """Return the specs of one entry of a placement; `{module: none}` gives none."""
     entries = given if isinstance(given, list) else [given]
-    if [entry.get("module") for entry in entries] == ["none"]:
-        if knobs := sorted(set(entries[0]) - {"module"}):
-            raise InputError(f"the module none has no knobs, got {', '.join(knobs)}")
+    if not entries:
+        raise InputError("the list names no module; for an empty site write {module: none}")
+    if any(each.get("module") == NONE for each in entries):
+        if entries != [{"module": NONE}]:
+            raise InputError(f"{{module: none}} stands alone and has no knobs, got {given!r}")
         return ()
-    return tuple(make_spec(entry) for entry in entries)
+    specs = []
+    for number, each in enumerate(entries):
+        try:
+            specs.append(make_spec(each))
+        except InputError as error:
+            raise InputError(str(error), (number, *error.keys) if isinstance(given, list) else error.keys) from None
+    return tuple(specs)
 
 
 def select_sites(sites: Iterable[Site], selector: str) -> list[Site]:
     """Return the sites whose names match a glob, in network order.
 
     Raises:
-        InputError: nothing matches; the message names the nearest site.
+        InputError: nothing matches; the message names the places there are and the nearest selector.
     """
     sites = list(sites)
     selected = [site for site in sites if fnmatchcase(site.name, selector)]
     if not selected:
-        guess = nearest(selector, [site.name for site in sites])
+        path, _, place = selector.rpartition("/")
         places = sorted({site.place for site in sites})
+        near = [f"{path}/{other}" for other in places if other == nearest(place, places)]
+        guess = nearest(selector, [site.name for site in sites]) if place in places or not near else near[0]
         hint = f"; did you mean {guess!r}?" if guess else ""
         raise InputError(f"the selector {selector!r} matches no site; places here: {', '.join(places)}{hint}")
     return selected
@@ -173,14 +212,21 @@ def select_sites(sites: Iterable[Site], selector: str) -> list[Site]:
 def _check_sharing(architecture: Architecture) -> None:
     first: dict[str, tuple[Site, ModuleSpec]] = {}
     sites = {site.name: site for site in find_sites(architecture.host)}
-    for name, specs in architecture.items:
-        for spec in specs:
-            if not spec.share:
-                continue
-            site, (other, known) = sites[name], first.setdefault(spec.share, (sites[name], spec))
-            widths = [(s.channels, tuple(source.channels for source in s.sources)) for s in (site, other)]
-            if site.place_kind == "conv" or spec != known or widths[0] != widths[1]:
-                raise InputError(
-                    f"{name} and {other.name} cannot share a module (group {spec.share!r}): "
-                    f"{spec} on {site.channels} channels against {known} on {other.channels}"
-                )
+    shared = ((name, spec) for name, specs in architecture.items for spec in specs if spec.share)
+    for name, spec in shared:
+        assert spec.share
+        other, known = first.setdefault(spec.share, (sites[name], spec))
+        if reason := _why_not_shared(sites[name], spec, other, known):
+            raise InputError(f"{name} and {other.name} cannot share a module (group {spec.share!r}): {reason}", (name,))
+
+
+def _why_not_shared(site: Site, spec: ModuleSpec, other: Site, known: ModuleSpec) -> str | None:
+    if site.place_kind == "conv":
+        return f"{spec.module} keeps the weights of its own convolution"
+    if spec != known:
+        return f"{spec} against {known}"
+    if site.channels != other.channels:
+        return f"{site.channels} channels against {other.channels}"
+    if entry(spec.module).kind == "bridge" and site.source_channels != other.source_channels:
+        return f"bridges from {site.source_channels} channels against {other.source_channels}"
+    return None

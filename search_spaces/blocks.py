@@ -93,11 +93,7 @@ def find_blocks(host: HostGraph) -> list[Block]:
 
 def _as_merge(host: HostGraph, node: fx.Node) -> Merge | None:
     """Return the node as a residual addition: two equal feature maps, one with more convolutions since the fork."""
-    if (
-        node.op not in ("call_function", "call_method")
-        or node.target not in _ADDITIONS
-        or len(node.args) != 2
-    ):
+    if node.op not in ("call_function", "call_method") or node.target not in _ADDITIONS or len(node.args) != 2:
         return None
     first, second = node.args
     if not (isinstance(first, fx.Node) and isinstance(second, fx.Node)):

@@ -1,11 +1,12 @@
 """Building an architecture: the host's graph, edited at the sites.
 
-The host's parameters keep their names, so that pretrained weights load as usual; the modules' parameters stand under
-`attention.<site>.<position>`.
+The host's parameters keep their names, so that pretrained weights load as usual; the modules' parameters stand
+under `attention.<site>.<position>`, by the name that the site's tensor is known as.
 """
 
 import copy
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -18,7 +19,6 @@ from search_spaces.hosts import HostConfig, build_host, build_host_on_meta
 from search_spaces.sites import Site, find_sites
 from search_spaces.tracing import trace_host
 
-
 Placement = tuple[tuple[str, tuple[ModuleSpec, ...]], ...]
 """The occupied sites in network order, each with its modules in order."""
 
@@ -26,8 +26,8 @@ Placement = tuple[tuple[str, tuple[ModuleSpec, ...]], ...]
 def build(host: HostConfig, placement: Placement, seed: int) -> fx.GraphModule:
     """Build the network on the CPU.
 
-    The host is drawn from `seed` first, then each module from (seed, site): every architecture gets the same host
-    weights from the same seed. The global generator is left as it was.
+    The host is drawn from `seed` first, then each module from (seed, site): every architecture gets the same
+    host weights from the same seed. The global generator is left as it was.
     """
     with _seeded(seed):
         network = build_host(host)
@@ -36,17 +36,18 @@ def build(host: HostConfig, placement: Placement, seed: int) -> fx.GraphModule:
 
 def build_on_meta(host: HostConfig, placement: Placement) -> fx.GraphModule:
     """Build the network without data (meta device), for counting."""
-    return _edit(host, build_host_on_meta(host), placement, lambda name: torch.device("meta"))
+    return _edit(host, build_host_on_meta(host), placement, lambda _: torch.device("meta"))
 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Draw from `seed` on the CPU inside, and leave torch's global generator untouched outside."""
+    """Build on the CPU from `seed` inside, and leave torch's global generator untouched outside."""
     generator = torch.default_generator
     state = generator.get_state()
     generator.manual_seed(seed)
     try:
-        yield
+        with torch.device("cpu"):
+            yield
     finally:
         generator.set_state(state)
 
@@ -64,10 +65,13 @@ def _edit(
     """Place the modules, each built inside `context(<site>#<position>)`."""
     editor = _Editor(network, trace_host(host).graph)
     sites = {site.name: site for site in find_sites(host)}
+    num_placed: Counter[str] = Counter()
     for name, specs in placement:
-        for position, spec in enumerate(specs):
-            with context(f"{name}#{position}"):
-                editor.place(sites[name], position, spec)
+        known_as = sites[name].known_as
+        for spec in specs:
+            with context(f"{known_as}#{num_placed[known_as]}"):
+                editor.place(sites[name], num_placed[known_as], spec)
+            num_placed[known_as] += 1
     return editor.finish()
 
 
@@ -101,7 +105,7 @@ class _Editor:
     def _add_module(self, site: Site, position: int, spec: ModuleSpec) -> str:
         if spec.share and spec.share in self._shared:
             return self._shared[spec.share]
-        path = f"attention.{site.name.replace('.', '_').replace('/', '__')}.{position}"
+        path = f"attention.{site.known_as.replace('.', '_').replace('/', '__')}.{position}"
         self._network.add_submodule(path, build_module(site, spec))
         if spec.share:
             self._shared[spec.share] = path
@@ -112,9 +116,7 @@ class _Editor:
         conv = self._network.get_submodule(path)
         assert isinstance(conv, nn.Conv2d)
         module = build_module(site, spec, conv)
-        assert getattr(module, "weight", None) is conv.weight, (
-            f"{spec.module} must keep the convolution's `weight`"
-        )
+        assert getattr(module, "weight", None) is conv.weight, f"{spec.module} must keep the convolution's `weight`"
         self._network.set_submodule(path, module)
 
     def _replace_merge(self, site: Site, target: fx.Node, path: str) -> None:

@@ -1,11 +1,13 @@
 """What an architecture costs, counted without training: parameters and multiply-accumulates.
 
 MACs are those of convolutions and matrix products at batch 1 (torch's flop counter / 2). Pooling and element-wise
-work does not count; it shows in the measured latency only.
+work do not count; they show in the measured latency only.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,10 +15,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces.architecture import Architecture
 from search_spaces.attention import create, entry
-from search_spaces.fitting import ModuleSpec, module_on_meta
+from search_spaces.fitting import ModuleSpec, conv_at, module_on_meta, on_meta
 from search_spaces.hosts import HostConfig
-from search_spaces.sites import Site, find_sites
-from search_spaces.tracing import trace_host
+from search_spaces.sites import Site, Source, find_sites
+from search_spaces.tracing import Shape, trace_host
 
 
 @dataclass(frozen=True)
@@ -49,31 +51,41 @@ def measure_cost(architecture: Architecture) -> Cost:
 @lru_cache(maxsize=64)
 def host_cost(host: HostConfig) -> Cost:
     """Return the cost of the bare host."""
-    return count_cost(
-        trace_host(host).root, torch.empty(1, host.channels, host.input, host.input, device="meta")
-    )
+    image = torch.empty(1, host.channels, host.input, host.input, device="meta")
+    return count_cost(trace_host(host).root, image)
 
 
-@lru_cache(maxsize=100_000)
 def site_cost(host: HostConfig, site: Site, spec: ModuleSpec) -> Cost:
     """Return what a module at a site adds to the cost of the host."""
-    module = module_on_meta(host, site, spec)
-    x = torch.empty(1, site.channels, *site.resolution, device="meta")
-    kind = entry(spec.module).kind
-    if kind == "weights":
-        graph = trace_host(host)
-        node = graph.node(site.target)
-        conv = graph.module(node)
-        assert conv is not None
-        image = torch.empty(1, *graph.shapes[node.all_input_nodes[0]], device="meta")
-        return count_cost(module, image) - count_cost(conv, image)
-    if kind == "merge":
-        return count_cost(module, x, x)
-    if kind == "bridge":
-        return count_cost(
-            module, x, [torch.empty(1, s.channels, *s.resolution, device="meta") for s in site.sources]
-        )
-    return count_cost(module, x)
+    if site.place_kind == "conv":
+        return _replacement_cost(host, site, spec)
+    return _addition_cost(spec, _image(site), tuple(_image(source) for source in site.sources))
+
+
+def _image(tensor: Site | Source) -> Shape:
+    return (1, tensor.channels, *tensor.resolution)
+
+
+@lru_cache(maxsize=10_000)
+def _addition_cost(spec: ModuleSpec, x: Shape, sources: tuple[Shape, ...]) -> Cost:
+    """Return the cost of a module that reads images of these shapes; equal sites are counted once."""
+    module = on_meta(spec, x[1], tuple(source[1] for source in sources))
+    image, *bridged = [torch.empty(*shape, device="meta") for shape in (x, *sources)]
+    inputs: dict[str, Sequence[object]] = {
+        "gate": [image],
+        "bridge": [image, bridged],
+        "merge": [image, image],
+    }
+    return count_cost(module, *inputs[entry(spec.module).kind])
+
+
+@lru_cache(maxsize=10_000)
+def _replacement_cost(host: HostConfig, site: Site, spec: ModuleSpec) -> Cost:
+    graph, conv = trace_host(host), conv_at(host, site)
+    assert conv is not None
+    shape = graph.shapes[graph.node(site.target).all_input_nodes[0]]
+    image = torch.empty(1, *shape, device="meta")
+    return count_cost(module_on_meta(host, site, spec), image) - count_cost(conv, image)
 
 
 def count_cost(module: nn.Module, *inputs: object) -> Cost:
@@ -88,15 +100,16 @@ def count_cost(module: nn.Module, *inputs: object) -> Cost:
 def typical_params(module: str, channels: int) -> int:
     """Return the parameters of a module with its paper's knobs at a typical site of that width.
 
-    A bridge reads two convolutions of a quarter of the width, as in a bottleneck block; a module of kind `weights`
-    stands for a 3x3 convolution from `channels` to `channels`, and what it adds to that is counted.
+    A bridge reads two convolutions of a quarter of the width, as in a bottleneck block; a module of kind
+    `weights` stands for a 3x3 convolution from `channels` to `channels`, and what it adds to that is counted.
     """
     kind = entry(module).kind
     with torch.device("meta"):
         if kind == "weights":
             conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
             return _num_params(create(module, conv=conv)) - _num_params(conv)
-        bridged = {"source_channels": (channels // 4, channels // 4)} if kind == "bridge" else {}
+        sources = (channels // 4, channels // 4)
+        bridged: dict[str, Any] = {"source_channels": sources} if kind == "bridge" else {}
         return _num_params(create(module, channels=channels, **bridged))
 
 

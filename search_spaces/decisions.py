@@ -6,16 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.architecture import select_sites
-from search_spaces.attention import names
-from search_spaces.errors import InputError, unknown
-from search_spaces.fitting import ModuleSpec, check_fit, make_spec, what_is_built
+from search_spaces.errors import InputError
+from search_spaces.fitting import NONE, ModuleSpec, check_fit, make_spec, what_is_built
 from search_spaces.hosts import HostConfig
 from search_spaces.sites import Site, find_sites
 from search_spaces.space_config import ChoiceConfig, SpaceConfig
 from search_spaces.yaml_files import Document
-
-NONE = "none"
-"""The module of an empty site."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +46,7 @@ class Decision:
     domains: dict[str, dict[str, tuple[Any, ...]]]
     """From each module to its varied knobs and their values."""
     members: tuple[Site, ...]
+    """The sites themselves."""
 
     def __hash__(self) -> int:
         return hash((self.name, self.options))
@@ -58,9 +55,9 @@ class Decision:
         """Return the option that this module with these varied knobs builds."""
         return self.same[module, tuple((knob, knobs[knob]) for knob in self.domains[module])]
 
-    def index_of(self, spec: ModuleSpec | None) -> int | None:
-        """Return the option that builds what `spec` builds, or None."""
-        built = _built(self.members, spec)
+    def index_of(self, specs: Sequence[ModuleSpec | None]) -> int | None:
+        """Return the option that builds what these build, one at each site; None if there is none."""
+        built = tuple(what_is_built(site, spec) for site, spec in zip(self.members, specs, strict=True) if spec)
         return self.built.index(built) if built in self.built else None
 
 
@@ -86,8 +83,31 @@ def make_decisions(config: SpaceConfig, document: Document) -> tuple[Decision, .
                     f"{choice.at!r} and {config.choices[other].at!r} (choices[{other}]) overlap at {site.name}",
                 )
         combinations = _combinations(config.host, selected, choice, document.child(*where))
-        decisions += [_decision(choice, key, group, combinations) for key, group in _groups(choice, selected)]
+        for key, group in _groups(choice, selected):
+            decisions.append(_decision(choice, key, group, combinations))
+            _refuse_two_ways(decisions, document, where)
     return tuple(decisions)
+
+
+def _refuse_two_ways(decisions: Sequence[Decision], document: Document, where: tuple[str | int, ...]) -> None:
+    """Refuse a last decision that could build at a tensor's one name what an earlier one builds at its other."""
+    *earlier, last = decisions
+    for decision in earlier:
+        for site, other in itertools.product(last.members, decision.members):
+            if site.known_as != other.known_as:
+                continue
+            mine, theirs = (
+                {what_is_built(site, option.spec) if option.spec else None: option for option in each.options}
+                for each in (last, decision)
+            )
+            common = [mine[built].module for built in mine if built in theirs]
+            if NONE in common and len(common) > 1:
+                module = next(module for module in common if module != NONE)
+                raise document.error(
+                    (*where, "at"),
+                    f"{other.name} and {site.name} are one tensor, and {module} or {NONE} may stand at both: "
+                    f"two ways to build one network; leave {module} out of one of the two choices",
+                )
 
 
 def _groups(choice: ChoiceConfig, sites: Sequence[Site]) -> Iterable[tuple[str, list[Site]]]:
@@ -106,38 +126,59 @@ def _combinations(
 ) -> dict[str, list[Combination]]:
     """Return per module every combination of its knobs' values, checked at every site."""
     result: dict[str, list[Combination]] = {}
-    for module, given in choice.modules.items():
+    for module, written in choice.modules.items():
+        given = written or {}
         try:
-            result[module] = _module_combinations(module, given or {})
+            result[module] = _module_combinations(module, given)
             for spec, _ in result[module]:
-                for site in sites if spec else ():
-                    assert spec
-                    check_fit(host, site, [spec])
+                _check_fits(host, sites, spec, given)
         except InputError as error:
-            raise document.error(("modules", module), str(error)) from None
-        _refuse_knobs_without_effect(module, given or {}, result[module], sites, document)
+            keys = error.keys if error.keys != ("module",) else ()
+            raise document.error(("modules", module, *keys), str(error)) from None
+        _refuse_knobs_without_effect(module, given, result[module], sites, document)
     return result
+
+
+def _check_fits(host: HostConfig, sites: Sequence[Site], spec: ModuleSpec | None, given: dict[str, Any]) -> None:
+    for site in sites if spec else ():
+        assert spec
+        try:
+            check_fit(host, site, [spec])
+        except InputError as error:
+            keys = error.keys[1:]
+            if keys and isinstance(given.get(str(keys[0])), list):
+                keys += (given[str(keys[0])].index(spec.knobs[str(keys[0])]),)
+            raise InputError(str(error), keys) from None
 
 
 def _module_combinations(module: str, given: dict[str, Any]) -> list[Combination]:
     if module == NONE:
         if given:
-            raise InputError(f"the module none has no knobs, got {', '.join(given)}")
+            raise InputError(f"the module {NONE} has no knobs, got {', '.join(map(str, given))}")
         return [(None, ())]
-    if module not in names():
-        raise unknown("module", module, [NONE, *names()])
+    if "share" in given:
+        raise InputError("a space cannot share modules; `share` is for single architectures", ("share",))
     for knob, values in given.items():
         if isinstance(values, list) and (not values or any(values.count(value) > 1 for value in values)):
-            raise InputError(f"{knob} must list values, each once, got {values!r}")
+            raise InputError(f"must list values, each once, got {values!r}", (knob,))
     values_of = {knob: values if isinstance(values, list) else [values] for knob, values in given.items()}
+    for knob, values in values_of.items():
+        for number, value in enumerate(values):
+            _check_knob(module, knob, value, (knob, number) if isinstance(given[knob], list) else (knob,))
     varied = [knob for knob, values in values_of.items() if len(values) > 1]
     result: list[Combination] = []
-    for values in itertools.product(*values_of.values()):
-        setting = dict(zip(values_of, values, strict=True))
-        result.append(
-            (make_spec({"module": module, **setting}), tuple((knob, setting[knob]) for knob in varied))
-        )
+    for combination in itertools.product(*values_of.values()):
+        setting = dict(zip(values_of, combination, strict=True))
+        spec = make_spec({"module": module, **setting})
+        result.append((spec, tuple((knob, setting[knob]) for knob in varied)))
     return result
+
+
+def _check_knob(module: str, knob: str, value: Any, keys: tuple[str | int, ...]) -> None:
+    try:
+        make_spec({"module": module, knob: value})
+    except InputError as error:
+        raise InputError(str(error), error.keys if error.keys == ("module",) else keys) from None
 
 
 def _refuse_knobs_without_effect(
@@ -147,7 +188,7 @@ def _refuse_knobs_without_effect(
     sites: Sequence[Site],
     document: Document,
 ) -> None:
-    """Refuse a value that builds, at every site and with every setting of the other knobs, what another builds."""
+    """Refuse a value that builds, at every site and under all other knobs, what another value builds."""
     for knob, values in given.items():
         if not isinstance(values, list) or len(values) < 2:
             continue
@@ -173,8 +214,7 @@ def _decision(
     for module, module_combinations in combinations.items():
         knobs = [knob for knob, _ in module_combinations[0][1]]
         domains[module] = {
-            knob: tuple(dict.fromkeys(dict(varied)[knob] for _, varied in module_combinations))
-            for knob in knobs
+            knob: tuple(dict.fromkeys(dict(varied)[knob] for _, varied in module_combinations)) for knob in knobs
         }
         for spec, varied in module_combinations:
             what = _built(sites, spec)

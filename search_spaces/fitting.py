@@ -1,5 +1,6 @@
 """Which module fits which site, and the module built for it."""
 
+import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,13 +9,23 @@ from typing import Any
 import torch
 from torch import nn
 
-from search_spaces.attention import check_knobs, create, effective, entry
-from search_spaces.errors import InputError
+from search_spaces.attention import (
+    INITS,
+    KINDS,
+    check_knobs,
+    create,
+    effective,
+    entry,
+    names,
+)
+from search_spaces.errors import InputError, unknown
 from search_spaces.hosts import HostConfig
 from search_spaces.sites import Site
 from search_spaces.tracing import trace_host
 
-INITS = ("paper", "identity")
+NONE = "none"
+"""What a file calls the module of an empty site."""
+
 Setting = tuple[str, Any]
 
 
@@ -36,70 +47,101 @@ class ModuleSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as it is written in a file."""
-        extras = ({"init": self.init} if self.init != "paper" else {}) | (
-            {"share": self.share} if self.share else {}
-        )
-        return {"module": self.module, **self.knobs, **extras}
+        written = {"module": self.module, **self.knobs}
+        if self.init != "paper":
+            written["init"] = self.init
+        if self.share is not None:
+            written["share"] = self.share
+        return written
 
     def __str__(self) -> str:
-        return f"{self.module}({', '.join(f'{knob}={value}' for knob, value in self.settings)})"
+        extras = {"init": self.init if self.init != "paper" else None, "share": self.share}
+        shown = self.knobs | {key: value for key, value in extras.items() if value is not None}
+        return f"{self.module}({', '.join(f'{key}={value}' for key, value in shown.items())})"
 
 
 def make_spec(given: dict[str, Any]) -> ModuleSpec:
     """Return the spec of `{module: se, reduction: 16}` with every knob filled in.
 
     Raises:
-        InputError: no or an unknown module, an unknown knob, a value that is not allowed.
+        InputError: no or an unknown module, an unknown knob, a value that is not allowed; `keys` says which.
     """
     if not isinstance(given, dict) or not isinstance(given.get("module"), str):
         raise InputError(f"expected {{module: <name>, <knob>: <value>}}, got {given!r}")
-    knobs = {key: value for key, value in given.items() if key not in ("module", "init", "share")}
-    init, share = given.get("init", "paper"), given.get("share")
+    name, init, share = given["module"], given.get("init", "paper"), given.get("share")
+    if name not in names():
+        raise InputError(str(unknown("module", name, [NONE, *names()])), ("module",))
     if init not in INITS:
-        raise InputError(f"`init` must be {' or '.join(INITS)}, got {init!r}")
-    if share is not None and not isinstance(share, str):
-        raise InputError(f"`share` must be the name of a group, got {share!r}")
-    checked = check_knobs(given["module"], knobs)
-    return ModuleSpec(given["module"], tuple(checked.items()), init, share)
+        raise InputError(f"must be {' or '.join(INITS)}, got {init!r}", ("init",))
+    if share is not None and not (share and isinstance(share, str)):
+        raise InputError(f"must be the name of a group, got {share!r}", ("share",))
+    knobs = {key: value for key, value in given.items() if key not in ("module", "init", "share")}
+    for knob, value in knobs.items():
+        try:
+            check_knobs(name, {knob: value})
+        except InputError as error:
+            raise InputError(str(error), (knob,)) from None
+    return ModuleSpec(name, tuple(check_knobs(name, knobs).items()), init, share)
 
 
 def check_fit(host: HostConfig, site: Site, specs: Sequence[ModuleSpec]) -> None:
-    """Raise InputError with the reason if the modules cannot stand at the site, in this order."""
+    """Raise InputError with the reason if the modules cannot stand at the site, in this order.
+
+    The error's `keys` are the module's position and the knob that keeps it from fitting, as far as there is one.
+    """
     if len(specs) > 1 and site.place_kind in ("conv", "merge"):
         raise InputError(f"only one module can replace what is at {site.name}, got {len(specs)}")
-    for spec in specs:
-        _check_fit(host, site, spec)
+    for position, spec in enumerate(specs):
+        if reason := _why_not(host, site, spec):
+            raise InputError(reason, (position, *_knob_to_blame(host, site, spec)))
 
 
-def _check_fit(host: HostConfig, site: Site, spec: ModuleSpec) -> None:
-    kind = entry(spec.module)
-    if site.place_kind not in _stems(kind.places):
-        raise InputError(
-            f"{spec.module} (a {kind.kind}) does not fit {site.name}; it goes to: {', '.join(kind.places)}"
-        )
-    if kind.kind == "bridge" and not site.sources:
-        raise InputError(
-            f"{spec.module} does not fit {site.name}: there is no earlier convolution in the block to bridge"
-        )
+def _why_not(host: HostConfig, site: Site, spec: ModuleSpec) -> str | None:
+    found = entry(spec.module)
+    wrong = f"{spec.module} (a {found.kind}) does not fit {site.name}"
+    if site.place_kind not in _kinds_of(found.places):
+        return f"{wrong}; it goes to: {', '.join(found.places)}"
+    if found.kind == "bridge" and not site.sources:
+        return f"{wrong}: there is no earlier convolution in the block to bridge"
     try:
         module_on_meta(host, site, spec)
     except InputError as error:
-        raise InputError(f"{spec.module} does not fit {site.name}: {error}") from None
+        return f"{spec.module} does not fit {site.name}: {error}"
+    return None
 
 
-def _stems(places: Iterable[str]) -> set[str]:
-    """Return place kinds: `conv<i>`, `conv*` and `conv1` are all `conv`."""
-    return {place.split("<")[0].rstrip("*0123456789") for place in places}
+def _knob_to_blame(host: HostConfig, site: Site, spec: ModuleSpec) -> tuple[str, ...]:
+    """Return the knob that alone keeps a module from fitting where it would fit with its defaults."""
+    default = make_spec({"module": spec.module})
+    if _why_not(host, site, default):
+        return ()
+    alone = ((knob, make_spec({"module": spec.module, knob: value})) for knob, value in spec.settings)
+    return next(((knob,) for knob, only in alone if _why_not(host, site, only)), ())
 
 
-@lru_cache(maxsize=100_000)
+def _kinds_of(places: Iterable[str]) -> set[str]:
+    """Return places without their numbers: of `conv*`, `conv`."""
+    return {place.rstrip("*") for place in places}
+
+
 def module_on_meta(host: HostConfig, site: Site, spec: ModuleSpec) -> nn.Module:
-    """Return the module without data, as it would be built for the site."""
+    """Return the module without data, as it would be built for the site; it is shared, do not change it."""
+    conv = conv_at(host, site)
+    if conv is None:
+        return on_meta(spec, site.channels, site.source_channels)
     with torch.device("meta"):
-        return build_module(site, spec, _conv_at(host, site))
+        return _create(spec, conv=copy.deepcopy(conv))
 
 
-def _conv_at(host: HostConfig, site: Site) -> nn.Conv2d | None:
+@lru_cache(maxsize=10_000)
+def on_meta(spec: ModuleSpec, channels: int, source_channels: tuple[int, ...]) -> nn.Module:
+    """Return a module that replaces no convolution, without data; it is shared, do not change it."""
+    with torch.device("meta"):
+        return _create(spec, channels=channels, source_channels=source_channels)
+
+
+def conv_at(host: HostConfig, site: Site) -> nn.Conv2d | None:
+    """Return the convolution without data that stands at a site; None where there is none."""
     if site.place_kind != "conv":
         return None
     graph = trace_host(host)
@@ -113,11 +155,12 @@ def build_module(site: Site, spec: ModuleSpec, conv: nn.Conv2d | None = None) ->
 
     `conv` is the convolution that a module of kind `weights` stands for. Raises InputError where it does not fit.
     """
-    kind = entry(spec.module).kind
-    positional: dict[str, Any] = {"conv": conv} if kind == "weights" else {"channels": site.channels}
-    if kind == "bridge":
-        positional["source_channels"] = tuple(source.channels for source in site.sources)
-    return create(spec.module, init=spec.init, **positional, **spec.knobs)
+    return _create(spec, channels=site.channels, source_channels=site.source_channels, conv=conv)
+
+
+def _create(spec: ModuleSpec, **available: Any) -> nn.Module:
+    wanted = {name: available[name] for name in KINDS[entry(spec.module).kind].positional}
+    return create(spec.module, init=spec.init, **wanted, **spec.knobs)
 
 
 @lru_cache(maxsize=100_000)
@@ -127,7 +170,7 @@ def what_is_built(site: Site, spec: ModuleSpec) -> tuple[Setting, ...]:
         spec.module,
         spec.knobs,
         channels=site.channels,
-        source_channels=tuple(source.channels for source in site.sources),
+        source_channels=site.source_channels,
         resolution=site.resolution,
     )
     return (("module", spec.module), *built.items(), ("init", spec.init))

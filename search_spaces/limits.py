@@ -1,10 +1,12 @@
 """Limits on the cost of an architecture."""
 
+import math
 import re
 from dataclasses import dataclass
-from typing import Annotated
+from fractions import Fraction
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import BeforeValidator, Field
 
 from search_spaces.config import Config
 from search_spaces.cost import Cost
@@ -14,15 +16,19 @@ LIMITED = ("params", "macs", "sites")
 """What can be limited."""
 
 
-def _is_limit(value: int | float | str) -> int | float | str:
-    if isinstance(value, str) and not re.fullmatch(r"[0-9]*\.?[0-9]+x host", value):
+def _is_limit(value: Any) -> Any:
+    if isinstance(value, str):
+        is_limit = re.fullmatch(r"[0-9]*\.?[0-9]+x host", value) is not None
+    else:
+        is_limit = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not is_limit:
         raise InputError(f"a limit is a number, or a multiple such as `1.03x host`, got {value!r}")
     if not isinstance(value, str) and value < 0:
         raise InputError(f"a limit cannot be negative, got {value}")
     return value
 
 
-Limit = Annotated[int | float | str, AfterValidator(_is_limit)]
+Limit = Annotated[int | float | str, BeforeValidator(_is_limit)]
 
 
 class LimitsConfig(Config):
@@ -60,5 +66,6 @@ class Bounds:
 
 def _number(limit: int | float | str | None, host: int) -> int | None:
     if isinstance(limit, str):
-        return int(float(limit.split("x")[0]) * host)
+        # Exactly: as floats, 1.15 times 100,000 is less than 115,000.
+        return int(Fraction(limit.split("x")[0]) * host)
     return None if limit is None else int(limit)

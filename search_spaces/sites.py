@@ -38,6 +38,12 @@ class Site:
     """The block's earlier convolution outputs."""
     branch_operand: int = 0
     """At a merge: which operand of the addition is the branch, 0 or 1."""
+    known_as: str = ""
+    """The site by whose name the tensor is known: a stage's `end` is also the `out` of its last block."""
+
+    @property
+    def source_channels(self) -> tuple[int, ...]:
+        return tuple(source.channels for source in self.sources)
 
     @property
     def place_kind(self) -> str:
@@ -64,7 +70,9 @@ def _find_sites(host: HostConfig) -> tuple[Site, ...]:
             sites += _sites_of_block(graph, stage, block)
         if stage is not stages[-1]:
             last = stage.blocks[-1]
-            sites.append(_site(graph, f"{stage.name}/end", stage, last, last.out.name))
+            end = _site(graph, f"{stage.name}/end", stage, last, last.out.name)
+            sites[-1] = replace(sites[-1], known_as=end.name)
+            sites.append(end)
     return tuple(sites)
 
 
@@ -90,7 +98,17 @@ def _site(
 ) -> Site:
     tensor = _source(graph, target)
     place = name.rpartition("/")[2]
-    return Site(name, place, block.path, stage.name, tensor.channels, tensor.resolution, target, sources)
+    return Site(
+        name=name,
+        place=place,
+        block=block.path,
+        stage=stage.name,
+        channels=tensor.channels,
+        resolution=tensor.resolution,
+        target=target,
+        sources=sources,
+        known_as=name,
+    )
 
 
 def _source(graph: HostGraph, name: str) -> Source:

@@ -1,7 +1,7 @@
 """A space: a host, choices over its sites, and limits; its size, uniform samples and neighbours.
 
-A choice becomes one *decision* per site, block, stage or host; a decision's *options* are the distinct things it can
-build. An architecture of the space is one option index per decision.
+A choice becomes one *decision* per site, block, stage or host; a decision's *options* are the distinct things it
+can build. An architecture of the space is one option index per decision.
 """
 
 import math
@@ -14,19 +14,16 @@ import numpy as np
 
 from search_spaces.architecture import Architecture
 from search_spaces.cost import Cost, host_cost, site_cost
-from search_spaces.decisions import NONE, Decision, make_decisions
+from search_spaces.decisions import Decision, Option, make_decisions
 from search_spaces.errors import InputError
 from search_spaces.fitting import ModuleSpec
 from search_spaces.hosts import HostConfig
 from search_spaces.limits import LIMITED, Bounds
-from search_spaces.sites import find_sites
+from search_spaces.sampling import MAX_DRAWS, Costs, LimitedSampler
 from search_spaces.space_config import SpaceConfig
 from search_spaces.yaml_files import Document, read_yaml, validate
 
 Indices = tuple[int, ...]
-
-_BATCH = 4096
-_MAX_DRAWS = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -66,6 +63,10 @@ class SearchSpace:
                     ("limits", name),
                     f"nothing satisfies the limit {limit:,}: the least possible is {least:,}",
                 )
+        try:
+            space.sample_indices(np.random.default_rng(0))
+        except InputError as error:
+            raise document.error(("limits",), str(error)) from None
         return space
 
     @property
@@ -75,34 +76,32 @@ class SearchSpace:
 
     def least(self, limited: str) -> int:
         """Return the least value of `params`, `macs` or `sites` that any architecture of the space has."""
-        table = self._costs[LIMITED.index(limited)]
-        return int(self._host_costs[LIMITED.index(limited)] + sum(int(row.min()) for row in table))
+        row = LIMITED.index(limited)
+        return int(self._host_costs[row] + sum(int(costs[row].min()) for costs in self._costs))
 
     def decode(self, indices: Sequence[int]) -> Architecture:
         """Return the architecture of one option index per decision."""
         placed: dict[str, tuple[ModuleSpec, ...]] = {}
         for decision, index in zip(self.decisions, indices, strict=True):
             if spec := decision.options[index].spec:
-                placed |= {name: (spec,) for name in decision.sites}
+                placed |= dict.fromkeys(decision.sites, (spec,))
         return Architecture.of(self.host, placed)
 
     def encode(self, architecture: Architecture) -> Indices | None:
-        """Return the option indices that build the same network, or None if it is not in the space."""
+        """Return the option indices that build the same at the same sites, or None if there are none."""
         placement = architecture.placement
         found = []
         for decision in self.decisions:
-            specs = {placement.get(name, ()) for name in decision.sites}
-            if len(specs) != 1 or len(only := specs.pop()) > 1:
-                return None
-            index = decision.index_of(only[0]) if only else decision.index_of(None)
+            placed = [placement.get(name, ()) for name in decision.sites]
+            index = decision.index_of([specs[0] if specs else None for specs in placed])
             if index is None:
                 return None
             found.append(index)
-        same = self.decode(found).hash == architecture.hash
-        return tuple(found) if same else None
+        # Answers for what stands at other sites, for second modules and for sharing.
+        return tuple(found) if self.decode(found).hash == architecture.hash else None
 
     def option_index(self, decision: int, module: str, knobs: dict[str, object]) -> int:
-        """Return the option that a legal choice of module and knobs builds; knobs left out are the only ones there are."""
+        """Return the option that a module with these values of its varied knobs builds."""
         return self.decisions[decision].option_index(module, knobs)
 
     def neighbours(self, indices: Sequence[int]) -> list[Indices]:
@@ -119,23 +118,19 @@ class SearchSpace:
         """Draw an architecture's option indices, uniform over the distinct architectures within the limits.
 
         Raises:
-            InputError: two million draws found nothing within the limits.
+            InputError: a million draws found nothing within the limits.
         """
-        if not self.bounds.any:
-            return tuple(int(rng.integers(len(decision.options))) for decision in self.decisions)
-        for _ in range(_MAX_DRAWS // _BATCH):
-            draws = [rng.integers(len(decision.options), size=_BATCH) for decision in self.decisions]
-            within = np.ones(_BATCH, dtype=bool)
-            for name, base, table in zip(LIMITED, self._host_costs, self._costs, strict=True):
-                if (limit := getattr(self.bounds, name)) is not None:
-                    total = sum(
-                        (row[draw] for row, draw in zip(table, draws, strict=True)), np.full(_BATCH, base)
-                    )
-                    within &= total <= limit
-            if within.any():
-                first = int(np.argmax(within))
-                return tuple(int(draw[first]) for draw in draws)
-        raise InputError(f"{_MAX_DRAWS:,} random architectures, and none within the limits ({self.bounds})")
+        drawn = self._sampler.draw(rng)
+        if drawn is None:
+            raise InputError(f"{MAX_DRAWS:,} random architectures, and none within the limits ({self.bounds})")
+        return drawn
+
+    @cached_property
+    def _sampler(self) -> LimitedSampler:
+        limits = [getattr(self.bounds, name) for name in LIMITED]
+        limited = [i for i, limit in enumerate(limits) if limit is not None]
+        room = [limits[i] - self._host_costs[i] for i in limited]
+        return LimitedSampler([costs[limited] for costs in self._costs], room)
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Draw an architecture uniformly from those within the limits (see `sample_indices`)."""
@@ -154,11 +149,9 @@ class SearchSpace:
                 return f"limit: {name} {total:,} above {limit:,}"
         return None
 
-    def _totals(self, indices: Sequence[int]) -> list[int]:
-        return [
-            base + sum(int(row[index]) for row, index in zip(table, indices, strict=True))
-            for base, table in zip(self._host_costs, self._costs, strict=True)
-        ]
+    def _totals(self, indices: Sequence[int]) -> tuple[int, ...]:
+        columns = (costs[:, index] for costs, index in zip(self._costs, indices, strict=True))
+        return tuple(int(total) for total in sum(columns, np.array(self._host_costs)))
 
     @cached_property
     def _host_costs(self) -> tuple[int, int, int]:
@@ -166,20 +159,15 @@ class SearchSpace:
         return cost.params, cost.macs, 0
 
     @cached_property
-    def _costs(self) -> list[list[np.ndarray]]:
-        """Per limited quantity and decision: what each option adds to the host."""
-        sites = {site.name: site for site in find_sites(self.host)}
-        tables: list[list[np.ndarray]] = [[], [], []]
-        for decision in self.decisions:
-            rows = []
-            for option in decision.options:
-                costs = [
-                    site_cost(self.host, sites[name], option.spec) for name in decision.sites if option.spec
-                ]
-                rows.append((sum(c.params for c in costs), sum(c.macs for c in costs), len(costs)))
-            for table, column in zip(tables, zip(*rows, strict=True), strict=True):
-                table.append(np.array(column, dtype=np.int64))
-        return tables
+    def _costs(self) -> list[Costs]:
+        """Per decision what each option (column) adds to what can be limited (row)."""
+        return [
+            np.array([self._option_costs(decision, option) for option in decision.options], dtype=np.int64).T
+            for decision in self.decisions
+        ]
 
-
-__all__ = ["NONE", "SearchSpace"]
+    def _option_costs(self, decision: Decision, option: Option) -> tuple[int, int, int]:
+        if option.spec is None:
+            return 0, 0, 0
+        costs = [site_cost(self.host, site, option.spec) for site in decision.members]
+        return sum(cost.params for cost in costs), sum(cost.macs for cost in costs), len(costs)

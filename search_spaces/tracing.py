@@ -87,7 +87,11 @@ class HostGraph:
 
     def num_convs(self, bits: int) -> int:
         """Count the convolutions in a set of nodes given as bits."""
-        return sum(1 for i, node in enumerate(self.graph.nodes) if bits >> i & 1 and self.is_conv(node))
+        return (bits & self._conv_bits).bit_count()
+
+    @cached_property
+    def _conv_bits(self) -> int:
+        return sum(1 << i for i, node in enumerate(self.graph.nodes) if self.is_conv(node))
 
     def owners(self, node: fx.Node) -> Iterator[str]:
         """Yield the paths of the modules in whose forward the node stands, the outermost first."""
@@ -119,9 +123,7 @@ def trace_host(config: HostConfig) -> HostGraph:
     try:
         recorder.run(image)
     except RuntimeError as error:
-        raise InputError(
-            f"{config.name} cannot read {config.input}x{config.input} images: {error}"
-        ) from error
+        raise InputError(f"{config.name} cannot read {config.input}x{config.input} images: {error}") from error
     shapes = {node: recorder.shapes[node.name] for node in graph.nodes if node.name in recorder.shapes}
     return HostGraph(root, graph, shapes, _ancestors(graph))
 

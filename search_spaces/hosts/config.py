@@ -2,25 +2,31 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from search_spaces.config import Config
+from search_spaces.errors import InputError
 from search_spaces.hosts.registry import host_entry, host_names
+
+
+def _list_names(schema: dict[str, Any]) -> None:
+    schema["enum"] = list(host_names())
 
 
 class HostConfig(Config):
     """A host with its defaults filled in."""
 
-    name: str = Field(json_schema_extra=lambda schema: schema.update(enum=host_names()))
+    name: str = Field(json_schema_extra=_list_names)
     """The network, one of `nas hosts`."""
-    classes: int = Field(1000, ge=1)
+    classes: int = Field(1000, ge=1, le=1_000_000)
     """Outputs of the classifier. The host's own number if not given: 1000, CIFAR hosts 10."""
-    input: int = Field(224, ge=1)
+    input: int = Field(224, ge=1, le=10_000)
     """Height and width of the images in pixels. The host's own if not given: 224, CIFAR hosts 32."""
-    channels: int = Field(3, ge=1)
+    channels: int = Field(3, ge=1, le=10_000)
     """Channels of the images: 3 for colour, 1 for grey."""
     stem: Literal["imagenet", "cifar"] = "imagenet"
-    """`cifar`: the first convolution is 3x3 with stride 1 and no max-pooling follows it. CIFAR hosts have no other."""
+    """`cifar`: the first convolution is 3x3 with stride 1, and no max-pooling follows it. CIFAR hosts have no
+    other."""
     pretrained: bool = False
     """Start from the ImageNet weights that torchvision publishes for this host."""
 
@@ -37,13 +43,19 @@ class HostConfig(Config):
     def _is_known(cls, name: str) -> str:
         return host_entry(name).name
 
-    @model_validator(mode="after")
-    def _is_possible(self) -> "HostConfig":
-        entry = host_entry(self.name)
-        if self.stem not in entry.stems:
-            raise ValueError(f"{self.name} has no {self.stem} stem; allowed: {', '.join(entry.stems)}")
-        if self.pretrained and not entry.has_weights:
-            raise ValueError(f"no pretrained weights are published for {self.name}")
-        if self.pretrained and (self.stem != "imagenet" or self.channels != 3):
-            raise ValueError("pretrained weights are for `stem: imagenet` and `channels: 3`")
-        return self
+    @field_validator("stem")
+    @classmethod
+    def _stem_is_possible(cls, stem: str, before: ValidationInfo) -> str:
+        if (name := before.data.get("name")) and stem not in host_entry(name).stems:
+            raise InputError(f"{name} has no {stem} stem; allowed: {', '.join(host_entry(name).stems)}")
+        return stem
+
+    @field_validator("pretrained")
+    @classmethod
+    def _weights_are_published(cls, pretrained: bool, before: ValidationInfo) -> bool:
+        host = before.data
+        if pretrained and "name" in host and not host_entry(host["name"]).has_weights:
+            raise InputError(f"no pretrained weights are published for {host['name']}")
+        if pretrained and (host.get("stem", "imagenet"), host.get("channels", 3)) != ("imagenet", 3):
+            raise InputError("pretrained weights are for `stem: imagenet` and `channels: 3`")
+        return pretrained

@@ -43,9 +43,7 @@ def inputs(name: str, size: tuple[int, int], sources: tuple[int, ...]) -> tuple[
     return {"gate": (x,), "merge": (x, y), "bridge": (x, bridged)}[entry(name).kind]
 
 
-def built(
-    name: str, knobs: dict[str, Any], given: tuple[Any, ...], sources: tuple[int, ...]
-) -> tuple[Any, Tensor]:
+def built(name: str, knobs: dict[str, Any], given: tuple[Any, ...], sources: tuple[int, ...]) -> tuple[Any, Tensor]:
     """Return the parameters' shapes, and outputs in train mode from two seeded sets of parameters."""
     extra = {"source_channels": sources} if sources else {}
     module = create(name, channels=CHANNELS, **extra, **knobs)

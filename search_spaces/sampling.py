@@ -1,0 +1,73 @@
+"""Uniform draws of option indices under upper limits on sums, by rejection from a tilted proposal.
+
+Wanted is the uniform distribution over all x with c_j(x) <= L_j for every limit j, where c_j is a sum over decisions.
+The proposal q(x) ~ exp(-sum_j t_j c_j(x)) is independent in each decision, and accepting x with probability
+exp(sum_j t_j (c_j(x) - L_j)) leaves what is accepted uniform, whatever t >= 0 is. At t = 0 this is plain rejection,
+which finds nothing under tight limits: of uniform placements of 14 options on 11 decisions, one in 3 x 10^8 occupies
+two sites or fewer. The t taken here accepts the most: it minimises log sum_x exp(-t c(x)) + t L, which is convex.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+Costs = NDArray[np.int64]
+"""Of one decision: what each option (column) adds to each limited sum (row)."""
+
+MAX_DRAWS = 1_000_000
+_BATCH = 512
+
+
+class LimitedSampler:
+    """Draws one option index per decision, uniform over all within the limits.
+
+    Args:
+        costs: per decision what each option adds to each limited sum, (limits, options).
+        most: per limited sum the most that it may be.
+    """
+
+    def __init__(self, costs: Sequence[Costs], most: Sequence[int]) -> None:
+        self._costs = costs
+        self._most = np.array(most, dtype=np.int64)
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, ...] | None:
+        """Return indices, or None if MAX_DRAWS proposals held nothing within the limits."""
+        if not self._most.size:
+            return tuple(int(rng.integers(costs.shape[1])) for costs in self._costs)
+        for _ in range(0, MAX_DRAWS, _BATCH):
+            proposals = [np.searchsorted(cdf, rng.random(_BATCH), side="right") for cdf in self._cumulative]
+            totals = sum(costs[:, drawn] for costs, drawn in zip(self._costs, proposals, strict=True))
+            excess = totals - self._most[:, None]
+            accepted = (excess <= 0).all(axis=0) & (np.log(rng.random(_BATCH)) <= self._tilts @ excess)
+            if accepted.any():
+                first = int(np.argmax(accepted))
+                return tuple(int(drawn[first]) for drawn in proposals)
+        return None
+
+    @cached_property
+    def _cumulative(self) -> list[NDArray[np.float64]]:
+        """Per decision the proposal's cumulative probabilities; the last, which is 1, is left out."""
+        logits = [-self._tilts @ costs for costs in self._costs]
+        weights = [np.exp(row - row.max()) for row in logits]
+        return [np.cumsum(row / row.sum())[:-1] for row in weights]
+
+    @cached_property
+    def _tilts(self) -> NDArray[np.float64]:
+        # In these units a good tilt is some tens at most.
+        units = np.array([_unit(most, row) for most, row in zip(self._most, np.hstack(self._costs), strict=True)])
+
+        def log_num_proposals(scaled: NDArray[np.float64]) -> float:
+            tilts = scaled / units
+            normalisers = (np.logaddexp.reduce(-tilts @ costs) for costs in self._costs)
+            return float(tilts @ self._most + sum(normalisers))
+
+        found = minimize(log_num_proposals, np.zeros(len(units)), bounds=[(0.0, 1e3)] * len(units))
+        return np.asarray(found.x / units)
+
+
+def _unit(most: int, costs: Costs) -> float:
+    """Return the limit, or for a limit of (nearly) nothing the least cost."""
+    return float(max(most, min((cost for cost in costs if cost > 0), default=1), 1))

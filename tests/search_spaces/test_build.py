@@ -321,7 +321,7 @@ def test_a_built_network_can_be_copied_pickled_and_saved(tiny: dict[str, Any]) -
 
 
 def test_a_built_network_can_be_exported(tiny: dict[str, Any]) -> None:
-    network = filled(HostConfig(**tiny)).build().eval()
+    network = filled(HostConfig(**tiny), ("branch", "merge", "end")).build().eval()
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(network, (torch.randn(2, 1, 8, 8),), dynamic_shapes=({0: batch},))
     x = torch.randn(5, 1, 8, 8)
@@ -338,7 +338,7 @@ def test_a_built_network_may_have_its_channels_last(name: str) -> None:
     torch.testing.assert_close(actual, expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [1, 3, 8])
+@pytest.mark.parametrize("size", [1, 8])
 def test_hosts_run_on_images_smaller_than_their_strides(size: int) -> None:
     for name in ("resnet20", "mobilenet_v3_small", "regnet_y_400mf"):
         host = HostConfig(name=name, input=size, channels=1, classes=2)

@@ -57,7 +57,7 @@ class BAM(nn.Module):
         dilation: Annotated[
             int, Field(ge=1, description="dilation of the spatial branch's 3x3 convolutions")
         ] = 4,
-        num_dilated: Annotated[int, Field(ge=1, description="3x3 convolutions in the spatial branch")] = 2,
+        num_dilated: Annotated[int, Field(ge=1, le=16, description="3x3 convolutions in the spatial branch")] = 2,
         branches: Annotated[Branches, Field(description="which branches there are")] = "both",
         combine: Annotated[
             Combine,

@@ -65,14 +65,10 @@ def _find_files(folder: Path) -> tuple[tuple[str, ...], Files, Files]:
             raise InputError(f"{folder / part}: no such folder; expected {part}/<class>/*.png in {folder}")
     classes = _subfolders(folder / "train")
     if len(classes) < 2:
-        raise InputError(
-            f"{folder / 'train'}: {len(classes)} folders of classes found, at least 2 are needed"
-        )
+        raise InputError(f"{folder / 'train'}: {len(classes)} folders of classes found, at least 2 are needed")
     strange = sorted(set(_subfolders(folder / "test")) - set(classes))
     if strange:
-        raise InputError(
-            f"{folder / 'test' / strange[0]}: there is no class of this name in {folder / 'train'}"
-        )
+        raise InputError(f"{folder / 'test' / strange[0]}: there is no class of this name in {folder / 'train'}")
     train = _files_in(folder / "train", classes)
     missing = sorted(set(range(len(classes))) - {number for _, number in train})
     if missing:
@@ -84,9 +80,7 @@ def _find_files(folder: Path) -> tuple[tuple[str, ...], Files, Files]:
 
 
 def _subfolders(folder: Path) -> tuple[str, ...]:
-    return tuple(
-        sorted(item.name for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
-    )
+    return tuple(sorted(item.name for item in folder.iterdir() if item.is_dir() and not item.name.startswith(".")))
 
 
 def _files_in(folder: Path, classes: Sequence[str]) -> Files:

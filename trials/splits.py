@@ -32,9 +32,7 @@ def split(dataset: Dataset, validation: int, training: int | None, seed: int) ->
     """
     total = len(dataset.labels)
     if not 0 < validation < total:
-        raise InputError(
-            f"validation: {validation} of {total} images cannot be kept apart; allowed: 1 to {total - 1}"
-        )
+        raise InputError(f"validation: {validation} of {total} images cannot be kept apart; allowed: 1 to {total - 1}")
     rest = total - validation
     if training is not None and not 0 < training <= rest:
         raise InputError(

@@ -103,9 +103,7 @@ class Trial:
             start = time.perf_counter()
             train_loss = trainer.run_epoch(epoch)
             found.train_s += time.perf_counter() - start
-            score = evaluate(
-                model, data, index=validation, batch_size=self.eval_batch_size, precision=self.precision
-            )
+            score = evaluate(model, data, index=validation, batch_size=self.eval_batch_size, precision=self.precision)
             if not math.isfinite(score.loss):
                 raise DivergedError(f"the validation loss was {score.loss} in epoch {epoch} of {num_epochs}")
             wall_s = time.perf_counter() - start

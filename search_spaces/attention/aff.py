@@ -41,9 +41,7 @@ class AFF(nn.Module):
         *,
         reduction: Reduction = 4,
         context: Context = "global_local",
-        factor: Annotated[
-            int, Field(ge=1, le=2, description="1 as in the paper, 2 as in the released code")
-        ] = 1,
+        factor: Annotated[int, Field(ge=1, le=2, description="1 as in the paper, 2 as in the released code")] = 1,
     ) -> None:
         super().__init__()
         self.weights = MultiScaleWeights(channels, reduction, context)

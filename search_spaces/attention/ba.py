@@ -90,9 +90,7 @@ class BA(nn.Module):
 def _bridged(bridges: str, num_sources: int) -> tuple[int, ...]:
     """Return the positions of the sources that are read."""
     if num_sources == 0:
-        raise InputError(
-            "ba bridges earlier convolutions of the block, and there is none; without them it is `se`"
-        )
+        raise InputError("ba bridges earlier convolutions of the block, and there is none; without them it is `se`")
     return {"all": tuple(range(num_sources)), "first": (0,), "last": (num_sources - 1,)}[bridges]
 
 

@@ -54,31 +54,23 @@ class BAM(nn.Module):
         channels: int,
         *,
         reduction: Reduction = 16,
-        dilation: Annotated[
-            int, Field(ge=1, description="dilation of the spatial branch's 3x3 convolutions")
-        ] = 4,
+        dilation: Annotated[int, Field(ge=1, description="dilation of the spatial branch's 3x3 convolutions")] = 4,
         num_dilated: Annotated[int, Field(ge=1, le=16, description="3x3 convolutions in the spatial branch")] = 2,
         branches: Annotated[Branches, Field(description="which branches there are")] = "both",
         combine: Annotated[
             Combine,
-            Field(
-                description="sigmoid of the branches' sum, product or maximum, or the sum of their sigmoids"
-            ),
+            Field(description="sigmoid of the branches' sum, product or maximum, or the sum of their sigmoids"),
         ] = "sum",
         identity: Annotated[bool, Field(description="x + x * weights (true) or x * weights (false)")] = True,
         norm: Annotated[
             Norm,
-            Field(
-                description="batch norm after the hidden layers (hidden), and at the branches' ends too (all)"
-            ),
+            Field(description="batch norm after the hidden layers (hidden), and at the branches' ends too (all)"),
         ] = "all",
     ) -> None:
         super().__init__()
         hidden, end = hidden_width(channels, reduction), norm == "all"
         self.channel = None if branches == "spatial" else _channel_branch(channels, hidden, end)
-        self.spatial = (
-            None if branches == "channel" else _spatial_branch(channels, hidden, end, dilation, num_dilated)
-        )
+        self.spatial = None if branches == "channel" else _spatial_branch(channels, hidden, end, dilation, num_dilated)
         self.combine = combine
         self.identity = identity
 
@@ -100,9 +92,7 @@ class BAM(nn.Module):
         return _COMBINE[self.combine](channel_BC11, self.spatial(x_BCHW))
 
     @staticmethod
-    def effective(
-        knobs: dict[str, Any], *, channels: int, resolution: tuple[int, int], **_: object
-    ) -> dict[str, Any]:
+    def effective(knobs: dict[str, Any], *, channels: int, resolution: tuple[int, int], **_: object) -> dict[str, Any]:
         """Describe what is built: a missing branch has no knobs; beyond the map's size every dilation is
         one."""
         built = {"hidden": hidden_width(channels, knobs["reduction"])}

@@ -48,9 +48,7 @@ class CBAM(nn.Module):
             Pooling, Field(description="what the channel weights are computed from: mean, maximum or both")
         ] = "avg+max",
         spatial: Annotated[bool, Field(description="weigh the positions too, after the channels")] = True,
-        kernel_size: Annotated[
-            int, Field(ge=1, description="size of the spatial convolution; odd"), OddSize
-        ] = 7,
+        kernel_size: Annotated[int, Field(ge=1, description="size of the spatial convolution; odd"), OddSize] = 7,
     ) -> None:
         super().__init__()
         hidden = hidden_width(channels, reduction)
@@ -78,9 +76,7 @@ class CBAM(nn.Module):
         return logits_BC
 
     @staticmethod
-    def effective(
-        knobs: dict[str, Any], *, channels: int, resolution: tuple[int, int], **_: object
-    ) -> dict[str, Any]:
+    def effective(knobs: dict[str, Any], *, channels: int, resolution: tuple[int, int], **_: object) -> dict[str, Any]:
         """Describe what is built: of one position the mean is the maximum; no spatial part has no kernel
         size."""
         one_position = resolution == (1, 1) and knobs["pooling"] == "max"

@@ -10,9 +10,7 @@ from search_spaces.errors import InputError
 
 def _odd(size: int) -> int:
     if size % 2 == 0:
-        raise ValueError(
-            f"must be odd, so that the output keeps its size; the nearest are {size - 1} and {size + 1}"
-        )
+        raise ValueError(f"must be odd, so that the output keeps its size; the nearest are {size - 1} and {size + 1}")
     return size
 
 

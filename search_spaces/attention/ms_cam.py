@@ -14,9 +14,7 @@ from search_spaces.attention.registry import register
 
 Context = Annotated[
     Literal["global_local", "global_global", "local_local"],
-    Field(
-        description="what the two branches see: the mean over the positions (global) or each position (local)"
-    ),
+    Field(description="what the two branches see: the mean over the positions (global) or each position (local)"),
 ]
 
 

@@ -67,12 +67,8 @@ class Knob:
             return " | ".join(map(str, schema["enum"]))
         if schema.get("type") == "boolean":
             return "true | false"
-        limits = [
-            f"{sign} {schema[key]}" for sign, key in ((">=", "minimum"), ("<=", "maximum")) if key in schema
-        ]
-        name = {"integer": "int", "number": "float"}.get(
-            schema.get("type", ""), str(schema.get("type", "any"))
-        )
+        limits = [f"{sign} {schema[key]}" for sign, key in ((">=", "minimum"), ("<=", "maximum")) if key in schema]
+        name = {"integer": "int", "number": "float"}.get(schema.get("type", ""), str(schema.get("type", "any")))
         return " ".join([name, *limits])
 
     def check(self, value: Any, module: str) -> Any:
@@ -112,9 +108,7 @@ def register(name: str, *, kind: str, paper: str) -> Callable[[type[ModuleT]], t
 
     def enter(cls: type[ModuleT]) -> type[ModuleT]:
         if name in _ENTRIES:
-            raise ValueError(
-                f"two modules are registered as {name!r}: {_ENTRIES[name].cls.__name__}, {cls.__name__}"
-            )
+            raise ValueError(f"two modules are registered as {name!r}: {_ENTRIES[name].cls.__name__}, {cls.__name__}")
         summary = (inspect.getdoc(cls) or "").split("\n")[0]
         assert kind in KINDS, f"{name}: no kind {kind!r}"
         assert summary, f"{name} needs a docstring"
@@ -127,9 +121,7 @@ def register(name: str, *, kind: str, paper: str) -> Callable[[type[ModuleT]], t
 def _read_knobs(cls: type[nn.Module], kind: str) -> dict[str, Knob]:
     parameters = list(inspect.signature(cls).parameters.values())
     positional = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
-    assert positional == KINDS[kind].positional, (
-        f"{cls.__name__} takes {positional}, a {kind} takes {KINDS[kind]}"
-    )
+    assert positional == KINDS[kind].positional, f"{cls.__name__} takes {positional}, a {kind} takes {KINDS[kind]}"
     hints = get_type_hints(cls.__init__, include_extras=True)
     knobs = {}
     for parameter in parameters[len(positional) :]:
@@ -164,9 +156,7 @@ def check_knobs(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     for knob in given:
         if knob not in knobs:
             raise unknown(f"knob of {name}", str(knob), knobs)
-    return {
-        knob: spec.check(given[knob], name) if knob in given else spec.default for knob, spec in knobs.items()
-    }
+    return {knob: spec.check(given[knob], name) if knob in given else spec.default for knob, spec in knobs.items()}
 
 
 def create(

@@ -66,9 +66,7 @@ def test_mean_and_deviation_are_those_of_the_images_per_channel() -> None:
 
 def test_a_host_that_does_not_read_the_images_is_refused() -> None:
     digits = load_data(DataConfig(source="digits", validation=360))
-    with pytest.raises(
-        InputError, match="`channels: 3`, `input: 32`, but the images need `channels: 1`, `input: 8`"
-    ):
+    with pytest.raises(InputError, match="`channels: 3`, `input: 32`, but the images need `channels: 1`, `input: 8`"):
         check_images(HostConfig(name="resnet20"), digits)
 
 
@@ -81,9 +79,7 @@ def test_a_host_that_does_not_read_the_images_is_refused() -> None:
         ({"source": "cifar100", "flip": False, "crop_padding": 0}, Augmentation(flip=False, crop_padding=0)),
     ],
 )
-def test_augmentation_has_the_defaults_of_its_source(
-    settings: dict[str, object], expected: Augmentation
-) -> None:
+def test_augmentation_has_the_defaults_of_its_source(settings: dict[str, object], expected: Augmentation) -> None:
     assert augmentation(DataConfig.model_validate({"validation": 10} | settings), size=64) == expected
 
 
@@ -120,20 +116,14 @@ def test_cifar_is_read_from_torchvisions_layout(tmp_path: Path, monkeypatch: pyt
     assert dataset.classes[3] == "class 3"
 
 
-def test_a_damaged_cifar_names_its_folder_and_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_cifar_names_its_folder_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_cifar(tmp_path, monkeypatch)
     (tmp_path / CIFAR10.base_folder / "data_batch_3").write_bytes(b"torn")
-    with pytest.raises(
-        InputError, match=r"cifar-10-batches-py: a file is missing or damaged .* delete this folder"
-    ):
+    with pytest.raises(InputError, match=r"cifar-10-batches-py: a file is missing or damaged .* delete this folder"):
         load_data(DataConfig(source="cifar10", dir=str(tmp_path), validation=10))
 
 
-def test_a_failed_download_says_where_it_looked_and_three_ways(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_download_says_where_it_looked_and_three_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")  # nobody listens there
     with pytest.raises(InputError) as caught:
         load_data(DataConfig(source="cifar10", dir=str(tmp_path / "new"), validation=10))

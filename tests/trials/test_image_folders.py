@@ -19,8 +19,7 @@ def make_folder(folder: Path, shape: tuple[int, ...] = (6, 6, 3)) -> dict[str, n
     rng = np.random.default_rng(0)
     names = [f"train/{name}/{number}.png" for name in ("cat", "dog") for number in range(3)]
     pixels = {
-        name: rng.integers(0, 256, shape, dtype=np.uint8)
-        for name in [*names, "test/cat/0.png", "test/dog/0.png"]
+        name: rng.integers(0, 256, shape, dtype=np.uint8) for name in [*names, "test/cat/0.png", "test/dog/0.png"]
     }
     for name, image in pixels.items():
         save(folder / name, image)
@@ -120,9 +119,7 @@ def test_other_and_hidden_files_are_passed_over(tmp_path: Path) -> None:
     assert len(load_folder(tmp_path).labels) == 6
 
 
-def test_decoded_images_are_kept_and_read_back_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_decoded_images_are_kept_and_read_back_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_folder(tmp_path)
     first = load_folder(tmp_path)
     assert len(kept(tmp_path)) == 1
@@ -154,9 +151,7 @@ def test_torn_arrays_are_decoded_again(tmp_path: Path) -> None:
     assert load_folder(tmp_path).sha256 == first.sha256
 
 
-def test_a_folder_that_cannot_be_written_is_read_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_cannot_be_written_is_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**_: object) -> str:
         raise PermissionError("read-only")
 

@@ -7,9 +7,7 @@ CPU = torch.device("cpu")
 
 
 def test_the_percentiles_are_in_order_and_the_repeats_bounded() -> None:
-    latency = measure_latency(
-        nn.Conv2d(3, 4, 3), (3, 8, 8), CPU, batch_size=2, warmup_s=0, budget_s=60, max_repeats=7
-    )
+    latency = measure_latency(nn.Conv2d(3, 4, 3), (3, 8, 8), CPU, batch_size=2, warmup_s=0, budget_s=60, max_repeats=7)
     assert 0 < latency.p10_ms <= latency.median_ms <= latency.p90_ms
     assert (latency.repeats, latency.batch_size, latency.threads) == (7, 2, torch.get_num_threads())
 

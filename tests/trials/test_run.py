@@ -28,9 +28,7 @@ def make(placement: dict[str, Any] | None = None) -> Architecture:
     return Architecture.from_dict({"host": HOST, "placement": placement or {}})
 
 
-def config(
-    train: dict[str, Any] | None = None, data: dict[str, Any] | None = None, **more: Any
-) -> TrialConfig:
+def config(train: dict[str, Any] | None = None, data: dict[str, Any] | None = None, **more: Any) -> TrialConfig:
     return TrialConfig.model_validate(
         {
             "data": {"source": "digits", "validation": 100, "training": 128} | (data or {}),

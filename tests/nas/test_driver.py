@@ -132,3 +132,25 @@ def test_a_changed_experiment_is_refused_with_what_changed(
     with pytest.raises(InputError, match=what):
         nas.search(str(changed), finished.folder, device="cpu", watcher=Watcher.quiet())
     assert (finished.folder / "journal.log").read_bytes() == before
+
+
+@pytest.mark.data
+def test_a_search_runs_to_its_end_on_real_cifar10(tmp_path: Path) -> None:
+    data = os.environ.get("NAS_DATA_DIR")
+    if not data:
+        pytest.skip("no $NAS_DATA_DIR with cifar10/train/<class>/*.png")
+    experiment = tmp_path / "small.yaml"
+    experiment.write_text(
+        "space: {host: {name: resnet20}, choices: [{at: '*/end', modules: {none: {}, bam: {}}}]}\n"
+        "data: {source: cifar10, validation: 200, training: 400}\n"
+        "train: {epochs: 1, batch_size: 50, lr: 0.1, warmup: 0.5}\n"
+        "search: {sampler: exhaustive, trials: 9, random_baselines: 0}\n"
+        "confirm: {top: 1, seeds: 1, epochs: 1}\n"
+    )
+    outcome = nas.search(str(experiment), tmp_path / "study", data_dir=data, device="cpu", watcher=Watcher.quiet())
+    assert outcome.view.exhausted
+    assert outcome.report.stat().st_size > 100_000
+    # Two sites, each with BAM or not: the bare host and BAM everywhere are baselines, two are left to propose.
+    assert len(outcome.view.search) == 4
+    assert all(trial.record and trial.record.num_train == 400 for trial in outcome.view.search)
+    assert all(trial.record and trial.record.test_accuracy for trial in outcome.view.confirm)

@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -77,10 +78,11 @@ def search(
         storage = open_storage(folder)
         ledger, confirmed = _open_ledgers(storage, loaded, command or _command())
         proposer = Proposer(ledger, loaded.space, _plan(loaded))
-        num_workers = workers or _num_workers(loaded.config.search.workers, device)
+        devices = _devices(device)
+        num_workers = workers or _num_workers(loaded.config.search.workers, devices)
         watcher = watcher or Watcher.for_terminal()
         with LocalPool(num_workers, run_task, threads_per_worker=1) as pool, watcher:
-            executor = Executor(pool, folder, task, watcher)
+            executor = Executor(pool, folder, task, devices, watcher)
             watcher.begin_search(loaded, ledger, num_workers)
             executor.run(ledger, proposer.next, in_order=loaded.config.search.deterministic)
             queue_confirmations(ledger, confirmed, loaded.config)
@@ -150,11 +152,19 @@ def _plan(experiment: Experiment) -> SearchPlan:
     )
 
 
-def _num_workers(asked: int | str, device: str) -> int:
+def _devices(device: str) -> list[str]:
+    """Return the devices to spread trials over: every GPU for `auto` and `cuda`, else the one that is named."""
+    if device in ("auto", "cuda") and torch.cuda.is_available():
+        return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return [device]
+
+
+def _num_workers(asked: int | str, devices: Sequence[str]) -> int:
+    """Return how many trials run at a time; `auto` is one per GPU, or one per CPU core that this process may use."""
     if isinstance(asked, int):
         return asked
-    if device != "cpu" and torch.cuda.is_available():
-        return torch.cuda.device_count()
+    if devices[0].startswith("cuda"):
+        return len(devices)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

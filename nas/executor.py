@@ -1,6 +1,7 @@
 """Executing proposals on the pool: whatever happens to a worker, each proposal ends as a record in the ledger."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,12 +32,18 @@ class _Running:
 
 
 class Executor:
-    """Runs what a ledger hands out on a pool of workers, one proposal per idle worker."""
+    """Runs what a ledger hands out on a pool of workers, one proposal per idle worker, spread evenly over devices."""
 
     def __init__(
-        self, pool: LocalPool[Task, dict[str, Any]], folder: Path, config: TrialConfig, watcher: Watcher
+        self,
+        pool: LocalPool[Task, dict[str, Any]],
+        folder: Path,
+        config: TrialConfig,
+        devices: Sequence[str],
+        watcher: Watcher,
     ) -> None:
         self._pool, self._folder, self._config, self._watcher = pool, folder, config, watcher
+        self._devices = devices
         self._running: dict[int, _Running] = {}
 
     def run(
@@ -72,7 +79,9 @@ class Executor:
 
     def _task(self, proposal: Proposal, confirm: ConfirmConfig | None) -> Task:
         train = self._config.train.model_copy(update={"epochs": proposal.epochs})
-        config = self._config.model_copy(update={"train": train, "test": confirm is not None})
+        busy = Counter(running.task.config["device"] for running in self._running.values())
+        device = min(self._devices, key=lambda name: busy[name])
+        config = self._config.model_copy(update={"train": train, "device": device, "test": confirm is not None})
         weights = weights_path(self._folder, proposal.architecture, proposal.seed, proposal.epochs)
         return Task(proposal.architecture.to_dict(), config.model_dump(), proposal.seed, str(weights))
 

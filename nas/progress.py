@@ -90,6 +90,8 @@ class Watcher:
         """Take note of a finished or failed trial, and say so."""
         self._running.pop(proposal.number, None)
         self._finished += 1
+        if self._console is None:
+            return
         what = proposal.label or proposal.architecture.id
         head = f"{self._phase} {proposal.number:>3} {what:<16}"
         if record.status == "failed" or record.accuracy is None:

@@ -1,0 +1,92 @@
+"""The executor: dying workers, failing trials, several devices."""
+
+from pathlib import Path
+
+import pytest
+from toy_search import Toy
+
+from nas.executor import MOST_ATTEMPTS, MOST_FAILURES, Executor
+from nas.local_pool import Crashed, Done, Event
+from nas.progress import Watcher
+from nas.study import Ledger
+from search_spaces.errors import InputError
+from trials import DataConfig, TrainConfig, TrialConfig
+
+
+class Script:
+    """A pool that answers each task with what a script says; nothing is computed."""
+
+    def __init__(self, toy: Toy, answers: list[str], size: int = 1) -> None:
+        self.toy, self.answers, self.size = toy, answers, size
+        self.devices: list[str] = []
+        self.pending: list[tuple[int, object]] = []
+        self.killed = False
+
+    @property
+    def num_idle(self) -> int:
+        return self.size - len(self.pending)
+
+    def submit(self, key: int, task: object) -> None:
+        self.devices.append(task.config["device"])  # type: ignore[attr-defined]
+        self.pending.append((key, task))
+
+    def wait(self, timeout: float) -> list[Event]:
+        assert timeout > 0
+        key, _ = self.pending.pop(0)
+        answer = self.answers.pop(0)
+        if answer == "dies":
+            return [Crashed(key, "killed by SIGKILL")]
+        proposal = next(p for p in self.ledger.unfinished() if p.number == key)
+        return [Done(key, self.toy.record(proposal, failed=answer == "fails").to_dict())]
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def run(self, ledger: Ledger, folder: Path, devices: tuple[str, ...] = ("cpu",)) -> None:
+        self.ledger = ledger
+        config = TrialConfig(
+            data=DataConfig(source="digits", validation=10), train=TrainConfig(epochs=1, batch_size=2, lr=0.1, warmup=0)
+        )
+        executor = Executor(self, folder, config, devices, Watcher.quiet())  # type: ignore[arg-type]
+        executor.run(ledger, ledger.take, in_order=False)
+
+
+def queue(toy: Toy, folder: Path, count: int) -> Ledger:
+    """Return a ledger in which the first architectures of the space wait."""
+    from nas.journal import open_storage
+
+    ledger = Ledger.open(open_storage(folder), "search", ["accuracy", "macs"])
+    for i in range(count):
+        indices = [0] * len(toy.space.decisions)
+        indices[0], indices[1] = i % 5, i // 5
+        ledger.add(toy.space.decode(indices), label=f"number {i}", seed=0, epochs=1)
+    return ledger
+
+
+def test_a_trial_whose_worker_dies_is_started_again(toy: Toy, tmp_path: Path) -> None:
+    ledger = queue(toy, tmp_path, 1)
+    Script(toy, ["dies"] * (MOST_ATTEMPTS - 1) + ["ok"]).run(ledger, tmp_path)
+    assert ledger.counts("baseline").complete == 1
+
+
+def test_a_trial_whose_workers_always_die_fails_with_the_reason(toy: Toy, tmp_path: Path) -> None:
+    ledger = queue(toy, tmp_path, 1)
+    Script(toy, ["dies"] * MOST_ATTEMPTS).run(ledger, tmp_path)
+    assert ledger.counts("baseline").failed == 1
+    assert "died 3 times: killed by SIGKILL" in ledger.trials()[0].user_attrs["reason"]
+
+
+def test_a_search_whose_trials_mostly_fail_stops_and_says_why(toy: Toy, tmp_path: Path) -> None:
+    ledger = queue(toy, tmp_path, 10)
+    pool = Script(toy, ["ok", "ok", *["fails"] * (MOST_FAILURES + 1)])
+    with pytest.raises(InputError, match=r"stopped: 6 trials failed and 2 succeeded.*the loss is not finite"):
+        pool.run(ledger, tmp_path)
+    assert pool.killed
+    assert ledger.counts("baseline").running == 0
+
+
+def test_trials_are_spread_evenly_over_the_devices(toy: Toy, tmp_path: Path) -> None:
+    ledger = queue(toy, tmp_path, 8)
+    pool = Script(toy, ["ok"] * 8, size=4)
+    pool.run(ledger, tmp_path, devices=("cuda:0", "cuda:1"))
+    assert pool.devices.count("cuda:0") == pool.devices.count("cuda:1") == 4

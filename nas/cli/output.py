@@ -1,7 +1,11 @@
 """What the commands print: tables for people, JSON for programs."""
 
 import json
+import os
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -41,6 +45,14 @@ def print_table(
     for line in capture.get().splitlines():
         # What is not a terminal is as wide as its longest cell; no line needs its padding.
         where.file.write(line.rstrip() + "\n")
+
+
+def program() -> str:
+    """Return what to type for `nas` here: its name if that is found, else its path from the current folder."""
+    here, found = Path(sys.argv[0]), shutil.which("nas")
+    if not here.is_file() or (found and here.samefile(found)):
+        return "nas"
+    return os.path.relpath(here)
 
 
 def print_lines(*lines: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nas.cli.output import AsJson, print_json, print_lines, print_table
+from nas.cli.output import AsJson, print_json, print_lines, print_table, program
 from nas.driver import Outcome
 from nas.driver import search as run_search
 from nas.export import export_study
@@ -59,8 +59,8 @@ def _print_outcome(outcome: Outcome) -> None:
         "",
         f"report:  {outcome.report}",
         "next:",
-        f"  nas status {outcome.folder}",
-        f"  nas export {outcome.folder} --pick knee",
+        f"  {program()} status {outcome.folder}",
+        f"  {program()} export {outcome.folder} --pick knee",
     )
 
 

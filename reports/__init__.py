@@ -4,12 +4,11 @@ from reports.objectives import OBJECTIVES, Objective, to_minimise
 from reports.page import write_report
 from reports.pareto import hypervolume, hypervolume_history, knee, nondominated
 from reports.statistics import Difference, Interval, correct_for_many, paired_difference, t_interval
-from reports.tables import Column, FrontRow, front_columns, front_rows
+from reports.tables import FrontRow, front_rows
 from reports.view import StudyView, TrialView
 
 __all__ = [
     "OBJECTIVES",
-    "Column",
     "Difference",
     "FrontRow",
     "Interval",
@@ -17,7 +16,6 @@ __all__ = [
     "StudyView",
     "TrialView",
     "correct_for_many",
-    "front_columns",
     "front_rows",
     "hypervolume",
     "hypervolume_history",

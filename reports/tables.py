@@ -144,50 +144,6 @@ def interval_of(item: Measured, value: Value) -> Interval | None:
     return t_interval(values) if values else None
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column of the table in words."""
-
-    title: str
-    cell: Callable[[FrontRow], str]
-    numeric: bool = True
-
-
-def front_columns(rows: Sequence[FrontRow]) -> list[Column]:
-    """Return the columns that have anything to say about these rows, each with a function from a row to its text."""
-    confirmed = any(row.stage == "confirm" for row in rows)
-    columns = [
-        Column("trial", lambda row: "" if row.number is None else str(row.number)),
-        Column("architecture", lambda row: f"{row.label} ({row.id})" if row.label else row.id, numeric=False),
-        Column("", marks_of, numeric=False),
-        Column("validation accuracy", lambda row: wording.accuracy(row.accuracy)),
-        Column("n", lambda row: str(row.num_seeds)),
-        Column("points over host", lambda row: wording.points(row.accuracy_difference)),
-        Column("verdict", verdict_of, numeric=False),
-    ]
-    if any(row.test_accuracy for row in rows):
-        columns.append(Column("test accuracy", lambda row: wording.accuracy(row.test_accuracy)))
-    columns += [
-        Column("parameters", lambda row: wording.count(row.params)),
-        Column("FLOPs (MACs)", lambda row: wording.amount(row.macs)),
-        Column("MACs over host", lambda row: wording.over_host(row.macs, row.host_macs or 0)),
-    ]
-    if any(row.latency_ms is not None for row in rows):
-        columns.append(Column("latency", lambda row: latency_of(row.latency_ms)))
-    columns.append(Column("placement", lambda row: "; ".join(row.placement), numeric=False))
-    return columns if confirmed else [column for column in columns if column.title not in ("n", "verdict")]
-
-
-def marks_of(row: FrontRow) -> str:
-    """Return `front, knee`, `front` or nothing."""
-    return ", ".join(word for word, holds in (("front", row.group == "front"), ("knee", row.is_knee)) if holds)
-
-
-def verdict_of(row: FrontRow) -> str:
-    """Return `better`, `worse` or `not distinguishable` (from the bare host, in accuracy); nothing for the host."""
-    return row.accuracy_difference.verdict if row.accuracy_difference else ""
-
-
 def latency_of(latency_ms: float | None) -> str:
     """Return `1.234 ms`."""
     return wording.NOT_MEASURED if latency_ms is None else f"{latency_ms:.3g} ms"

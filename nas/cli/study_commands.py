@@ -1,20 +1,20 @@
 """Commands about a study: search, status, report, export."""
 
 import sys
-from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from nas.cli.front_table import print_front
 from nas.cli.output import AsJson, print_json, print_lines, print_table, program
 from nas.driver import Outcome
 from nas.driver import search as run_search
 from nas.export import export_study
 from nas.progress import Watcher
 from nas.view import open_study
-from reports import Column, FrontRow, StudyView, TrialView, front_columns, front_rows, write_report
+from reports import FrontRow, StudyView, TrialView, front_rows, write_report
 
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder, e.g. studies/quickstart.")]
 
@@ -52,7 +52,7 @@ def search(
 
 def _print_outcome(outcome: Outcome) -> None:
     print_lines("")
-    _print_front(outcome.view)
+    print_front(outcome.view)
     if outcome.view.exhausted:
         print_lines("The space is exhausted: every architecture within the limits was tried.")
     print_lines(
@@ -62,35 +62,6 @@ def _print_outcome(outcome: Outcome) -> None:
         f"  {program()} status {outcome.folder}",
         f"  {program()} export {outcome.folder} --pick knee",
     )
-
-
-def _print_front(view: StudyView) -> None:
-    rows = front_rows(view)
-    if not rows:
-        print_lines("no trial has finished yet")
-        return
-    first, num_seeds = rows[0], max(row.num_seeds for row in rows)
-    how = (
-        f"means of up to {num_seeds} trainings" if first.stage == "confirm" else "single trainings, not confirmed yet,"
-    )
-    columns = [column for column in front_columns(rows) if column.title not in _LEFT_OUT]
-    columns.append(Column("modules", _modules, numeric=False))
-    print_table(
-        f"The front beside the baselines: {how} of {first.epochs} epochs",
-        [column.title for column in columns],
-        [[column.cell(row) for column in columns] for row in rows],
-        [column.title for column in columns if column.numeric],
-    )
-
-
-_LEFT_OUT = ("n", "FLOPs (MACs)", "placement")
-"""Columns that a terminal has no room for; the page has them."""
-
-
-def _modules(row: FrontRow) -> str:
-    """Return how many of which module there are: `se x9, bam x2`."""
-    counts = Counter(spec.module for _, specs in row.architecture.items for spec in specs)
-    return ", ".join(f"{module} x{count}" for module, count in counts.items()) or "none"
 
 
 def _as_data(view: StudyView) -> dict[str, Any]:
@@ -141,7 +112,7 @@ def status(study: StudyArgument, as_json: AsJson = False) -> None:
         if trial.state == "failed":
             print_lines(f"failed: trial {trial.number} ({trial.name}): {trial.reason}")
     print_lines("")
-    _print_front(view)
+    print_front(view)
 
 
 def _counts(trials: tuple[TrialView, ...]) -> tuple[int, int, int]:
@@ -160,7 +131,7 @@ def report(
     if as_json:
         print_json({"report": str(page), **_as_data(view)})
         return
-    _print_front(view)
+    print_front(view)
     print_lines("", f"report:  {page}")
 
 

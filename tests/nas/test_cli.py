@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import nas
 from nas.cli import main
@@ -59,6 +60,19 @@ def test_status_and_report_describe_a_study_in_text_and_json(run: Run, finished:
         data = json.loads(run(*command, "--json")[1])
         assert len(data["trials"]) == 15
     assert (tmp_path / "report" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_the_front_is_printed_within_a_terminal_s_width(
+    run: Run, finished: nas.Outcome, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nas.cli.front_table.console", lambda: Console(width=width))
+    text = run("status", finished.folder)[1].splitlines()
+    header = next(i for i, line in enumerate(text) if "validation" in line and "architecture" in line)
+    table = text[header : header + 6]
+    assert max(map(len, table)) <= width
+    assert ("modules" in table[0]) == (width == 200)
+    assert sum("everywhere" in line for line in table) >= 1
 
 
 def test_export_says_what_it_checked(run: Run, finished: nas.Outcome, tmp_path: Path) -> None:

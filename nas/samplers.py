@@ -168,7 +168,7 @@ def _as_seen(trial: FrozenTrial) -> TrialState:
 class PlacementNSGAII(NSGAIISampler):
     """NSGA-II (Deb et al., 2002) whose gene is a whole option and whose first generation is sparse to dense.
 
-    Departures from Optuna's NSGA-II, measured at 600 evaluations of a synthetic placement objective
+    Departures from Optuna's NSGA-II, measured on a prototype at 600 evaluations of a synthetic placement objective
     (four-objective hypervolume; Optuna's own 0.47, random 0.377): a gene is a module with its knobs, and
     nothing repeats (0.529); the first generation draws how many decisions place a module uniformly, then
     which (0.565): independent draws per decision practically never propose few modules. A mutation draws the

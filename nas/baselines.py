@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from search_spaces import Architecture, SearchSpace, Site, find_sites
+from search_spaces import Architecture, SearchSpace, Site
 from search_spaces.errors import InputError
 from search_spaces.fitting import ModuleSpec, check_fit, make_spec
 
@@ -34,13 +34,13 @@ def _modules(space: SearchSpace) -> list[str]:
 
 
 def _everywhere(space: SearchSpace, module: str) -> Architecture:
-    sites = {site.name: site for site in find_sites(space.host)}
     placed = {}
     for decision in space.decisions:
-        specs = [option.spec for option in decision.options if option.spec and option.spec.module == module]
-        for name in decision.sites if specs else ():
-            default = next((spec for spec in _default(module) if _fits(space, sites[name], spec)), None)
-            placed[name] = (default or specs[0],)
+        option = next((option for option in decision.options if option.module == module), None)
+        for site in decision.members if option else ():
+            default = next((spec for spec in _default(module) if _fits(space, site, spec)), None)
+            if option and (spec := option.at(site, default)):
+                placed[site.name] = (spec,)
     return Architecture.of(space.host, placed)
 
 

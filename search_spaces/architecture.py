@@ -13,11 +13,10 @@ from typing import Any
 from pydantic import Field, field_validator
 from torch import nn
 
-from search_spaces.attention import entry
 from search_spaces.build import build
 from search_spaces.config import Config
 from search_spaces.errors import InputError, nearest, unknown
-from search_spaces.fitting import NONE, ModuleSpec, check_fit, make_spec, what_is_built
+from search_spaces.fitting import NONE, ModuleSpec, check_fit, make_spec, sharing_key, what_is_built
 from search_spaces.hosts import HostConfig
 from search_spaces.sites import Site, find_sites
 from search_spaces.yaml_files import Document, dump_yaml, read_yaml, validate
@@ -225,8 +224,6 @@ def _why_not_shared(site: Site, spec: ModuleSpec, other: Site, known: ModuleSpec
         return f"{spec.module} keeps the weights of its own convolution"
     if spec != known:
         return f"{spec} against {known}"
-    if site.channels != other.channels:
-        return f"{site.channels} channels against {other.channels}"
-    if entry(spec.module).kind == "bridge" and site.source_channels != other.source_channels:
-        return f"bridges from {site.source_channels} channels against {other.source_channels}"
-    return None
+    names = ("{} channels", "bridges from {} channels", "maps of size {}")
+    pairs = zip(names, sharing_key(site, spec), sharing_key(other, spec), strict=True)
+    return next((f"{name.format(mine)} against {theirs}" for name, mine, theirs in pairs if mine != theirs), None)

@@ -31,6 +31,8 @@ class Block:
     """One block of a host."""
 
     path: str
+    input: fx.Node
+    """What the main path starts from: the output of the block before, or of the stem."""
     convs: tuple[fx.Node, ...]
     """The convolutions of the main path, in order."""
     after_convs: tuple[fx.Node, ...]
@@ -40,6 +42,11 @@ class Block:
     """The end of the residual branch, before stochastic depth; None without a merge."""
     out: fx.Node
     """The block's output, after the merge and its activation."""
+
+    @property
+    def last(self) -> fx.Node:
+        """The block's last features before the merge: those of its last convolution, after their norm."""
+        return self.branch or self.out
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,7 @@ def _block(host: HostGraph, path: str, inside: list[fx.Node], merge: Merge | Non
     convs = [i for i, node in enumerate(path_nodes) if host.is_conv(node)]
     return Block(
         path=path,
+        input=path_nodes[0].all_input_nodes[0],
         convs=tuple(path_nodes[i] for i in convs),
         after_convs=tuple(_after_norm_and_activation(host, path_nodes, i) for i in convs[:-1]),
         merge=merge,

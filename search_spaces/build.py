@@ -1,26 +1,36 @@
 """Building an architecture: the host's graph, edited at the sites.
 
-The host's parameters keep their names, so that pretrained weights load as usual; the modules' parameters stand
-under `attention.<site>.<position>`, by the name that the site's tensor is known as.
+The host's parameters keep their names, so that pretrained weights load as usual. The modules' parameters stand
+under `attention.<site>.<position>`, by the name that the site's tensor is known as; those of a module that stands
+for a convolution stand beside the convolution's `weight`.
 """
 
 import copy
 import hashlib
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
-from search_spaces.attention import entry
-from search_spaces.fitting import ModuleSpec, build_module
+from search_spaces.attention import bridge_from, entry
+from search_spaces.attention.ba import BridgeWeights
+from search_spaces.attention.layers import scale_channels
+from search_spaces.fitting import ModuleSpec, bridged, build_module
 from search_spaces.hosts import HostConfig, build_host, build_host_on_meta
 from search_spaces.sites import Site, find_sites
 from search_spaces.tracing import trace_host
 
 Placement = tuple[tuple[str, tuple[ModuleSpec, ...]], ...]
 """The occupied sites in network order, each with its modules in order."""
+
+_AS_MAP = (slice(None), slice(None), None, None)
+"""Indexing with it makes (B, C) to (B, C, 1, 1)."""
+
+_OUT_OF_PLACE: dict[Any, Any] = {operator.iadd: operator.add, "add_": "add"}
 
 
 def build(host: HostConfig, placement: Placement, seed: int) -> fx.GraphModule:
@@ -75,32 +85,43 @@ def _edit(
     return editor.finish()
 
 
+def no_attention(x_BCHW: Tensor) -> Tensor:
+    """Return channel weights (B, C, 1, 1) that change nothing."""
+    return torch.ones_like(x_BCHW[:, :, :1, :1])
+
+
 class _Editor:
     """Edits a copy of a host's graph, in network order, so that a bridge reads what earlier edits made."""
 
     def __init__(self, host: nn.Module, graph: fx.Graph) -> None:
         self._network = fx.GraphModule(host, copy.deepcopy(graph))
-        nodes = {node.name: node for node in self._network.graph.nodes}
-        self._current: dict[str, fx.Node] = nodes
+        self._graph = self._network.graph
+        self._original: dict[str, fx.Node] = {node.name: node for node in self._graph.nodes}
+        self._current = dict(self._original)
         """From the name of a node of the host to the node that now stands for it."""
         self._shared: dict[str, str] = {}
+        self._states: dict[str, fx.Node] = {}
+        """From the path of a recurrent module to the state that its last call left."""
+        self._weighing: dict[str, fx.Node] = {}
+        """From the name of a node of the host to the last call there of a module that has `weigh`."""
+        self._weights: dict[fx.Node, fx.Node] = {}
 
     def place(self, site: Site, position: int, spec: ModuleSpec) -> None:
         """Put a module at a site, after what stands there already."""
-        target = self._current[site.target]
         kind = entry(spec.module).kind
         if kind == "weights":
-            self._replace_conv(site, target, spec)
+            self._replace_conv(site, spec)
             return
         path = self._add_module(site, position, spec)
         if kind == "merge":
-            self._replace_merge(site, target, path)
-            return
-        sources = ([self._current[source.node] for source in site.sources],) if kind == "bridge" else ()
-        with self._network.graph.inserting_after(target):
-            node = self._network.graph.call_module(path, (target, *sources))
-        target.replace_all_uses_with(node, delete_user_cb=lambda user: user is not node)
-        self._current[site.target] = node
+            self._replace_merge(site, path)
+        elif kind == "recurrent":
+            self._refine_with_state(site, path)
+        else:
+            sources = ([self._source(site, spec, number) for number in range(len(bridged(site, spec)))],)
+            node = self._refine(site, path, *(sources if kind == "bridge" else ()))
+            if isinstance(getattr(self._network.get_submodule(path), "weigh", None), BridgeWeights):
+                self._weighing[site.target] = node
 
     def _add_module(self, site: Site, position: int, spec: ModuleSpec) -> str:
         if spec.share and spec.share in self._shared:
@@ -111,24 +132,84 @@ class _Editor:
             self._shared[spec.share] = path
         return path
 
-    def _replace_conv(self, site: Site, target: fx.Node, spec: ModuleSpec) -> None:
-        path = str(target.target)
+    def _refine(self, site: Site, path: str, *more: Any) -> fx.Node:
+        """Call the module on what stands at the site, let its answer stand there, and return it."""
+        target = self._current[site.target]
+        with self._graph.inserting_after(target):
+            node = self._graph.call_module(path, (target, *more))
+        self._stand_for(target, node)
+        self._current[site.target] = node
+        return node
+
+    def _stand_for(self, old: fx.Node, new: fx.Node) -> None:
+        """Let `new`, which reads `old`, be read in its place."""
+        old.replace_all_uses_with(new, delete_user_cb=lambda user: user is not new)
+        for user in new.users:
+            # What a module returns may be kept for its backward pass: a host must not add to it in place.
+            user.target = _OUT_OF_PLACE.get(user.target, user.target)
+
+    def _refine_with_state(self, site: Site, path: str) -> None:
+        call = self._refine(site, path, self._states.get(path))
+        with self._graph.inserting_after(call):
+            state = self._graph.call_function(operator.getitem, (call, 1))
+            output = self._graph.call_function(operator.getitem, (call, 0))
+        call.replace_all_uses_with(output, delete_user_cb=lambda user: user not in (state, output))
+        self._current[site.target] = output
+        self._states[path] = state
+
+    def _source(self, site: Site, spec: ModuleSpec, number: int) -> fx.Node:
+        name = bridged(site, spec)[number].node
+        origin = bridge_from(spec.module, spec.knobs)
+        if origin == "previous_attention":
+            return self._attention_at(name)
+        return self._original[name] if origin == "previous_conv" else self._current[name]
+
+    def _attention_at(self, name: str) -> fx.Node:
+        """Return the weights (B, C, 1, 1) that a bridge's module gave the channels of a node of the host."""
+        call = self._weighing.get(name)
+        if call is None:
+            original = self._original[name]
+            with self._graph.inserting_after(original):
+                return self._graph.call_function(no_attention, (original,))
+        if call not in self._weights:
+            self._weights[call] = self._take_apart(call, name)
+        return self._weights[call]
+
+    def _take_apart(self, call: fx.Node, name: str) -> fx.Node:
+        """Replace the call of a module by that of its `weigh` and the scaling; return the weights, (B, C, 1, 1)."""
+        with self._graph.inserting_after(call):
+            weights = self._graph.call_module(f"{call.target}.weigh", call.args)
+        with self._graph.inserting_after(weights):
+            scaled = self._graph.call_function(scale_channels, (call.args[0], weights))
+            as_map = self._graph.call_function(operator.getitem, (weights, _AS_MAP))
+        call.replace_all_uses_with(scaled)
+        self._graph.erase_node(call)
+        if self._current[name] is call:
+            self._current[name] = scaled
+        return as_map
+
+    def _replace_conv(self, site: Site, spec: ModuleSpec) -> None:
+        path = str(self._current[site.target].target)
         conv = self._network.get_submodule(path)
         assert isinstance(conv, nn.Conv2d)
+        weight = conv.weight
         module = build_module(site, spec, conv)
-        assert getattr(module, "weight", None) is conv.weight, f"{spec.module} must keep the convolution's `weight`"
+        kept = getattr(module, "weight", None)
+        assert isinstance(kept, nn.Parameter), f"{spec.module} must keep the convolution's `weight`"
+        assert kept is weight or kept.shape[1:] == weight.shape[1:], f"{spec.module}: {kept.shape} of {weight.shape}"
         self._network.set_submodule(path, module)
 
-    def _replace_merge(self, site: Site, target: fx.Node, path: str) -> None:
+    def _replace_merge(self, site: Site, path: str) -> None:
+        target = self._current[site.target]
         branch, shortcut = target.args if site.branch_operand == 0 else target.args[::-1]
-        with self._network.graph.inserting_after(target):
-            node = self._network.graph.call_module(path, (branch, shortcut))
+        with self._graph.inserting_after(target):
+            node = self._graph.call_module(path, (branch, shortcut))
         target.replace_all_uses_with(node)
-        self._network.graph.erase_node(target)
+        self._graph.erase_node(target)
         self._current[site.target] = node
 
     def finish(self) -> fx.GraphModule:
         """Check the graph and return the network."""
-        self._network.graph.lint()
+        self._graph.lint()
         self._network.recompile()
         return self._network

@@ -15,10 +15,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces.architecture import Architecture
 from search_spaces.attention import create, entry
-from search_spaces.fitting import ModuleSpec, conv_at, module_on_meta, on_meta
+from search_spaces.fitting import ModuleSpec, bridged, conv_at, module_on_meta, on_meta
 from search_spaces.hosts import HostConfig
 from search_spaces.sites import Site, Source, find_sites
 from search_spaces.tracing import Shape, trace_host
+
+TYPICAL = (14, 14)
+"""Height and width of a typical map, for modules whose parameters depend on it."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def site_cost(host: HostConfig, site: Site, spec: ModuleSpec) -> Cost:
     """Return what a module at a site adds to the cost of the host."""
     if site.place_kind == "conv":
         return _replacement_cost(host, site, spec)
-    return _addition_cost(spec, _image(site), tuple(_image(source) for source in site.sources))
+    return _addition_cost(spec, _image(site), tuple(_image(source) for source in bridged(site, spec)))
 
 
 def _image(tensor: Site | Source) -> Shape:
@@ -69,12 +72,13 @@ def _image(tensor: Site | Source) -> Shape:
 @lru_cache(maxsize=10_000)
 def _addition_cost(spec: ModuleSpec, x: Shape, sources: tuple[Shape, ...]) -> Cost:
     """Return the cost of a module that reads images of these shapes; equal sites are counted once."""
-    module = on_meta(spec, x[1], tuple(source[1] for source in sources))
-    image, *bridged = [torch.empty(*shape, device="meta") for shape in (x, *sources)]
+    module = on_meta(spec, x[1], tuple(source[1] for source in sources), (x[2], x[3]))
+    image, *others = [torch.empty(*shape, device="meta") for shape in (x, *sources)]
     inputs: dict[str, Sequence[object]] = {
         "gate": [image],
-        "bridge": [image, bridged],
+        "bridge": [image, others],
         "merge": [image, image],
+        "recurrent": [image, None],
     }
     return count_cost(module, *inputs[entry(spec.module).kind])
 
@@ -98,7 +102,7 @@ def count_cost(module: nn.Module, *inputs: object) -> Cost:
 
 
 def typical_params(module: str, channels: int) -> int:
-    """Return the parameters of a module with its paper's knobs at a typical site of that width.
+    """Return the parameters of a module with its paper's knobs at a typical site of that width, 14x14 in size.
 
     A bridge reads two convolutions of a quarter of the width, as in a bottleneck block; a module of kind
     `weights` stands for a 3x3 convolution from `channels` to `channels`, and what it adds to that is counted.
@@ -107,10 +111,10 @@ def typical_params(module: str, channels: int) -> int:
     with torch.device("meta"):
         if kind == "weights":
             conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-            return _num_params(create(module, conv=conv)) - _num_params(conv)
+            return _num_params(create(module, conv=conv, resolution=TYPICAL)) - _num_params(conv)
         sources = (channels // 4, channels // 4)
-        bridged: dict[str, Any] = {"source_channels": sources} if kind == "bridge" else {}
-        return _num_params(create(module, channels=channels, **bridged))
+        given: dict[str, Any] = {"source_channels": sources} if kind == "bridge" else {}
+        return _num_params(create(module, channels=channels, resolution=TYPICAL, **given))
 
 
 def _num_params(module: nn.Module) -> int:

@@ -2,16 +2,19 @@
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 from search_spaces.architecture import select_sites
+from search_spaces.attention import entry
 from search_spaces.errors import InputError
-from search_spaces.fitting import NONE, ModuleSpec, check_fit, make_spec, what_is_built
+from search_spaces.fitting import NONE, ModuleSpec, check_fit, make_spec, sharing_key, what_is_built
 from search_spaces.hosts import HostConfig
 from search_spaces.sites import Site, find_sites
 from search_spaces.space_config import ChoiceConfig, SpaceConfig
 from search_spaces.yaml_files import Document
+
+Shared = Literal["stage", "host"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,21 @@ class Option:
     spec: ModuleSpec | None
     varied: tuple[tuple[str, Any], ...] = ()
     """The knobs that the space varies, with this option's values."""
+    shared_by: Shared | None = None
+    """Sites of the same width that take this option share one module: those of a stage, or of the host."""
+    selector: str = ""
+    """That of its choice; what different choices place is not shared."""
+
+    def at(self, site: Site, other: ModuleSpec | None = None) -> ModuleSpec | None:
+        """Return what stands at a site, or `other` in its place, with the group that shares it."""
+        spec = other or self.spec
+        if spec is None or self.shared_by is None:
+            return spec
+        where = site.stage if self.shared_by == "stage" else "host"
+        knobs = ", ".join(f"{knob}={value}" for knob, value in self.varied)
+        what = str(other) if other else f"{spec.module}({knobs})"
+        key = " ".join(str(part) for part in sharing_key(site, spec) if part)
+        return replace(spec, share=f"{where} {self.selector} {what} {key}")
 
     @property
     def module(self) -> str:
@@ -120,6 +138,8 @@ def _groups(choice: ChoiceConfig, sites: Sequence[Site]) -> Iterable[tuple[str, 
 
 Combination = tuple[ModuleSpec | None, tuple[tuple[str, Any], ...]]
 
+SHARE = "share"
+
 
 def _combinations(
     host: HostConfig, sites: Sequence[Site], choice: ChoiceConfig, document: Document
@@ -156,8 +176,9 @@ def _module_combinations(module: str, given: dict[str, Any]) -> list[Combination
         if given:
             raise InputError(f"the module {NONE} has no knobs, got {', '.join(map(str, given))}")
         return [(None, ())]
-    if "share" in given:
-        raise InputError("a space cannot share modules; `share` is for single architectures", ("share",))
+    if (shared_by := given.get(SHARE)) is not None and shared_by not in get_args(Shared):
+        raise InputError(f"in a space it is {' or '.join(get_args(Shared))}, got {shared_by!r}", (SHARE,))
+    given = {knob: values for knob, values in given.items() if knob != SHARE}
     for knob, values in given.items():
         if isinstance(values, list) and (not values or any(values.count(value) > 1 for value in values)):
             raise InputError(f"must list values, each once, got {values!r}", (knob,))
@@ -171,6 +192,8 @@ def _module_combinations(module: str, given: dict[str, Any]) -> list[Combination
         setting = dict(zip(values_of, combination, strict=True))
         spec = make_spec({"module": module, **setting})
         result.append((spec, tuple((knob, setting[knob]) for knob in varied)))
+    if shared_by and entry(module).kind == "weights":
+        raise InputError(f"{module} keeps the weights of its own convolution and cannot be shared", (SHARE,))
     return result
 
 
@@ -220,7 +243,8 @@ def _decision(
             what = _built(sites, spec)
             if what not in built:
                 built.append(what)
-                options.append(Option(spec, varied))
+                shared_by = (choice.modules[module] or {}).get(SHARE)
+                options.append(Option(spec, varied, shared_by, choice.at))
             same[module, varied] = built.index(what)
     return Decision(
         name=sites[0].name if len(sites) == 1 else f"{key}:{choice.at}",

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -12,15 +12,16 @@ from torch import nn
 from search_spaces.attention import (
     INITS,
     KINDS,
+    RESOLUTION,
+    bridge_from,
     check_knobs,
     create,
     effective,
     entry,
-    names,
 )
-from search_spaces.errors import InputError, unknown
+from search_spaces.errors import InputError
 from search_spaces.hosts import HostConfig
-from search_spaces.sites import Site
+from search_spaces.sites import Site, Source
 from search_spaces.tracing import trace_host
 
 NONE = "none"
@@ -69,8 +70,10 @@ def make_spec(given: dict[str, Any]) -> ModuleSpec:
     if not isinstance(given, dict) or not isinstance(given.get("module"), str):
         raise InputError(f"expected {{module: <name>, <knob>: <value>}}, got {given!r}")
     name, init, share = given["module"], given.get("init", "paper"), given.get("share")
-    if name not in names():
-        raise InputError(str(unknown("module", name, [NONE, *names()])), ("module",))
+    try:
+        entry(name, [NONE])
+    except InputError as error:
+        raise InputError(str(error), ("module",)) from None
     if init not in INITS:
         raise InputError(f"must be {' or '.join(INITS)}, got {init!r}", ("init",))
     if share is not None and not (share and isinstance(share, str)):
@@ -101,7 +104,7 @@ def _why_not(host: HostConfig, site: Site, spec: ModuleSpec) -> str | None:
     wrong = f"{spec.module} (a {found.kind}) does not fit {site.name}"
     if site.place_kind not in _kinds_of(found.places):
         return f"{wrong}; it goes to: {', '.join(found.places)}"
-    if found.kind == "bridge" and not site.sources:
+    if found.kind == "bridge" and not bridged(site, spec):
         return f"{wrong}: there is no earlier convolution in the block to bridge"
     try:
         module_on_meta(host, site, spec)
@@ -128,16 +131,19 @@ def module_on_meta(host: HostConfig, site: Site, spec: ModuleSpec) -> nn.Module:
     """Return the module without data, as it would be built for the site; it is shared, do not change it."""
     conv = conv_at(host, site)
     if conv is None:
-        return on_meta(spec, site.channels, site.source_channels)
+        widths = tuple(source.channels for source in bridged(site, spec))
+        return on_meta(spec, site.channels, widths, site.resolution)
     with torch.device("meta"):
-        return _create(spec, conv=copy.deepcopy(conv))
+        return _create(spec, conv=copy.deepcopy(conv), resolution=site.resolution)
 
 
 @lru_cache(maxsize=10_000)
-def on_meta(spec: ModuleSpec, channels: int, source_channels: tuple[int, ...]) -> nn.Module:
+def on_meta(
+    spec: ModuleSpec, channels: int, source_channels: tuple[int, ...], resolution: tuple[int, int]
+) -> nn.Module:
     """Return a module that replaces no convolution, without data; it is shared, do not change it."""
     with torch.device("meta"):
-        return _create(spec, channels=channels, source_channels=source_channels)
+        return _create(spec, channels=channels, source_channels=source_channels, resolution=resolution)
 
 
 def conv_at(host: HostConfig, site: Site) -> nn.Conv2d | None:
@@ -155,12 +161,35 @@ def build_module(site: Site, spec: ModuleSpec, conv: nn.Conv2d | None = None) ->
 
     `conv` is the convolution that a module of kind `weights` stands for. Raises InputError where it does not fit.
     """
-    return _create(spec, channels=site.channels, source_channels=site.source_channels, conv=conv)
+    widths = tuple(source.channels for source in bridged(site, spec))
+    return _create(spec, channels=site.channels, source_channels=widths, conv=conv, resolution=site.resolution)
 
 
-def _create(spec: ModuleSpec, **available: Any) -> nn.Module:
+def _create(spec: ModuleSpec, resolution: tuple[int, int], **available: Any) -> nn.Module:
     wanted = {name: available[name] for name in KINDS[entry(spec.module).kind].positional}
-    return create(spec.module, init=spec.init, **wanted, **spec.knobs)
+    return create(spec.module, init=spec.init, resolution=resolution, **wanted, **spec.knobs)
+
+
+def bridged(site: Site, spec: ModuleSpec) -> tuple[Source, ...]:
+    """Return what a bridge at the site reads beside the site's tensor, in network order; nothing for other kinds."""
+    if entry(spec.module).kind != "bridge":
+        return ()
+    if (origin := bridge_from(spec.module, spec.knobs)) == "block":
+        return site.sources
+    assert site.previous_conv
+    assert site.previous_end
+    if origin == "previous_end":
+        return (site.previous_end,)
+    # Attention weights are one number per channel.
+    resolution = (1, 1) if origin == "previous_attention" else site.previous_conv.resolution
+    return (replace(site.previous_conv, resolution=resolution),)
+
+
+def sharing_key(site: Site, spec: ModuleSpec) -> tuple[Any, ...]:
+    """Return what has to be equal at two sites for one module of this spec to serve both."""
+    widths = tuple(source.channels for source in bridged(site, spec))
+    size = site.resolution if RESOLUTION in entry(spec.module).positional else None
+    return site.channels, widths, size
 
 
 @lru_cache(maxsize=100_000)
@@ -170,7 +199,8 @@ def what_is_built(site: Site, spec: ModuleSpec) -> tuple[Setting, ...]:
         spec.module,
         spec.knobs,
         channels=site.channels,
-        source_channels=site.source_channels,
+        source_channels=tuple(source.channels for source in bridged(site, spec)),
         resolution=site.resolution,
+        conv=site.conv,
     )
     return (("module", spec.module), *built.items(), ("init", spec.init))

@@ -7,7 +7,7 @@ which finds nothing under tight limits: of uniform placements of 14 options on 1
 two sites or fewer. The t taken here accepts the most: it minimises log sum_x exp(-t c(x)) + t L, which is convex.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -27,11 +27,18 @@ class LimitedSampler:
     Args:
         costs: per decision what each option adds to each limited sum, (limits, options).
         most: per limited sum the most that it may be.
+        refuse: says of indices within these limits whether they are to be rejected for a reason that no sum tells.
     """
 
-    def __init__(self, costs: Sequence[Costs], most: Sequence[int]) -> None:
+    def __init__(
+        self,
+        costs: Sequence[Costs],
+        most: Sequence[int],
+        refuse: Callable[[tuple[int, ...]], bool] | None = None,
+    ) -> None:
         self._costs = costs
         self._most = np.array(most, dtype=np.int64)
+        self._refuse = refuse
 
     def draw(self, rng: np.random.Generator) -> tuple[int, ...] | None:
         """Return indices, or None if MAX_DRAWS proposals held nothing within the limits."""
@@ -42,9 +49,10 @@ class LimitedSampler:
             totals = sum(costs[:, drawn] for costs, drawn in zip(self._costs, proposals, strict=True))
             excess = totals - self._most[:, None]
             accepted = (excess <= 0).all(axis=0) & (np.log(rng.random(_BATCH)) <= self._tilts @ excess)
-            if accepted.any():
-                first = int(np.argmax(accepted))
-                return tuple(int(drawn[first]) for drawn in proposals)
+            for number in np.flatnonzero(accepted):
+                indices = tuple(int(drawn[number]) for drawn in proposals)
+                if self._refuse is None or not self._refuse(indices):
+                    return indices
         return None
 
     @cached_property

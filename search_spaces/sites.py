@@ -3,6 +3,9 @@
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from torch import nn
+
+from search_spaces.attention import ConvGeometry
 from search_spaces.blocks import Block, Stage, find_stages
 from search_spaces.hosts import HostConfig, host_entry
 from search_spaces.tracing import HostGraph, trace_host
@@ -36,14 +39,17 @@ class Site:
     """The name in the host's graph of the node that is refined or replaced."""
     sources: tuple[Source, ...] = ()
     """The block's earlier convolution outputs."""
+    previous_conv: Source | None = None
+    """The last convolution's output of the block before (after its norm, before its attention), also across
+    a stage's border; at the first block, the stem's output."""
+    previous_end: Source | None = None
+    """The output of the block before, which is the block's input."""
+    conv: ConvGeometry | None = None
+    """The convolution that stands at a `conv<i>`."""
     branch_operand: int = 0
     """At a merge: which operand of the addition is the branch, 0 or 1."""
     known_as: str = ""
     """The site by whose name the tensor is known: a stage's `end` is also the `out` of its last block."""
-
-    @property
-    def source_channels(self) -> tuple[int, ...]:
-        return tuple(source.channels for source in self.sources)
 
     @property
     def place_kind(self) -> str:
@@ -65,9 +71,11 @@ def _find_sites(host: HostConfig) -> tuple[Site, ...]:
     graph = trace_host(host)
     stages = find_stages(graph)
     sites: list[Site] = []
+    previous: Block | None = None
     for stage in stages:
         for block in stage.blocks:
-            sites += _sites_of_block(graph, stage, block)
+            sites += _sites_of_block(graph, stage, block, previous)
+            previous = block
         if stage is not stages[-1]:
             last = stage.blocks[-1]
             end = _site(graph, f"{stage.name}/end", stage, last, last.out.name)
@@ -76,12 +84,15 @@ def _find_sites(host: HostConfig) -> tuple[Site, ...]:
     return tuple(sites)
 
 
-def _sites_of_block(graph: HostGraph, stage: Stage, block: Block) -> list[Site]:
+def _sites_of_block(graph: HostGraph, stage: Stage, block: Block, previous: Block | None) -> list[Site]:
     """Return the sites of one block in the order in which their tensors are computed."""
     sources = tuple(_source(graph, node.name) for node in block.after_convs)
     sites = []
     for i, conv in enumerate(block.convs):
-        sites.append(_site(graph, f"{block.path}/conv{i + 1}", stage, block, conv.name))
+        site = _site(graph, f"{block.path}/conv{i + 1}", stage, block, conv.name)
+        module = graph.module(conv)
+        assert isinstance(module, nn.Conv2d)
+        sites.append(replace(site, conv=ConvGeometry.of(module)))
         if i < len(block.after_convs):
             name = f"{block.path}/after_conv{i + 1}"
             sites.append(_site(graph, name, stage, block, block.after_convs[i].name, sources[:i]))
@@ -90,7 +101,9 @@ def _sites_of_block(graph: HostGraph, stage: Stage, block: Block) -> list[Site]:
         merge = _site(graph, f"{block.path}/merge", stage, block, block.merge.node.name)
         sites.append(replace(merge, branch_operand=block.merge.node.args.index(block.merge.branch)))
     sites.append(_site(graph, f"{block.path}/out", stage, block, block.out.name))
-    return sites
+    previous_conv = _source(graph, (previous.last if previous else block.input).name)
+    previous_end = _source(graph, block.input.name)
+    return [replace(site, previous_conv=previous_conv, previous_end=previous_end) for site in sites]
 
 
 def _site(

@@ -5,7 +5,7 @@ can build. An architecture of the space is one option index per decision.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -75,16 +75,21 @@ class SearchSpace:
         return math.prod(len(decision.options) for decision in self.decisions)
 
     def least(self, limited: str) -> int:
-        """Return the least value of `params`, `macs` or `sites` that any architecture of the space has."""
+        """Return the least value of `params`, `macs` or `sites` that any architecture of the space has.
+
+        Where modules are shared it is a lower bound of it.
+        """
         row = LIMITED.index(limited)
-        return int(self._host_costs[row] + sum(int(costs[row].min()) for costs in self._costs))
+        shared = max((min(_params(groups) for groups in options) for options in self._groups), default=0)
+        least = self._host_costs[row] + sum(int(costs[row].min()) for costs in self._costs)
+        return int(least + shared) if limited == "params" else int(least)
 
     def decode(self, indices: Sequence[int]) -> Architecture:
         """Return the architecture of one option index per decision."""
         placed: dict[str, tuple[ModuleSpec, ...]] = {}
         for decision, index in zip(self.decisions, indices, strict=True):
-            if spec := decision.options[index].spec:
-                placed |= dict.fromkeys(decision.sites, (spec,))
+            option = decision.options[index]
+            placed |= {site.name: (spec,) for site in decision.members if (spec := option.at(site))}
         return Architecture.of(self.host, placed)
 
     def encode(self, architecture: Architecture) -> Indices | None:
@@ -130,7 +135,12 @@ class SearchSpace:
         limits = [getattr(self.bounds, name) for name in LIMITED]
         limited = [i for i, limit in enumerate(limits) if limit is not None]
         room = [limits[i] - self._host_costs[i] for i in limited]
-        return LimitedSampler([costs[limited] for costs in self._costs], room)
+        # The sums leave out the parameters of shared modules, which count once.
+        shares = any(groups for options in self._groups for groups in options)
+        return LimitedSampler([costs[limited] for costs in self._costs], room, self._breaks if shares else None)
+
+    def _breaks(self, indices: Indices) -> bool:
+        return self.violation(indices) is not None
 
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Draw an architecture uniformly from those within the limits (see `sample_indices`)."""
@@ -151,7 +161,12 @@ class SearchSpace:
 
     def _totals(self, indices: Sequence[int]) -> tuple[int, ...]:
         columns = (costs[:, index] for costs, index in zip(self._costs, indices, strict=True))
-        return tuple(int(total) for total in sum(columns, np.array(self._host_costs)))
+        totals = [int(total) for total in sum(columns, np.array(self._host_costs))]
+        groups: dict[str, int] = {}
+        for options, index in zip(self._groups, indices, strict=True):
+            groups |= options[index]
+        totals[LIMITED.index("params")] += _params(groups)
+        return tuple(totals)
 
     @cached_property
     def _host_costs(self) -> tuple[int, int, int]:
@@ -160,7 +175,10 @@ class SearchSpace:
 
     @cached_property
     def _costs(self) -> list[Costs]:
-        """Per decision what each option (column) adds to what can be limited (row)."""
+        """Per decision what each option (column) adds to what can be limited (row).
+
+        The parameters of shared modules are left out: they count once (see `_groups`).
+        """
         return [
             np.array([self._option_costs(decision, option) for option in decision.options], dtype=np.int64).T
             for decision in self.decisions
@@ -170,4 +188,18 @@ class SearchSpace:
         if option.spec is None:
             return 0, 0, 0
         costs = [site_cost(self.host, site, option.spec) for site in decision.members]
-        return sum(cost.params for cost in costs), sum(cost.macs for cost in costs), len(costs)
+        params = 0 if option.shared_by else sum(cost.params for cost in costs)
+        return params, sum(cost.macs for cost in costs), len(costs)
+
+    @cached_property
+    def _groups(self) -> list[list[dict[str, int]]]:
+        """Per decision and option the parameters of each shared module, by its group."""
+        return [[self._group_params(decision, option) for option in decision.options] for decision in self.decisions]
+
+    def _group_params(self, decision: Decision, option: Option) -> dict[str, int]:
+        specs = [(site, option.at(site)) for site in decision.members] if option.shared_by else []
+        return {spec.share: site_cost(self.host, site, spec).params for site, spec in specs if spec and spec.share}
+
+
+def _params(groups: Mapping[str, int]) -> int:
+    return sum(groups.values())

@@ -3,13 +3,36 @@
 A module family is a file; importing this package registers all of them.
 """
 
-from search_spaces.attention import aff, ba, bam, cbam, eca, ms_cam, se
+from search_spaces.attention import (
+    aa,
+    aff,
+    aw,
+    ba,
+    bam,
+    cat,
+    cbam,
+    coord,
+    dia,
+    eca,
+    fca,
+    fusions,
+    ge,
+    global_context,
+    ms_cam,
+    se,
+    simam,
+    sk,
+    timm_layers,
+)
+from search_spaces.attention.knobs import Knob
 from search_spaces.attention.registry import (
     INITS,
     KINDS,
+    RESOLUTION,
+    ConvGeometry,
     Kind,
-    Knob,
     ModuleEntry,
+    bridge_from,
     check_knobs,
     create,
     effective,
@@ -21,9 +44,12 @@ from search_spaces.attention.registry import (
 __all__ = [
     "INITS",
     "KINDS",
+    "RESOLUTION",
+    "ConvGeometry",
     "Kind",
     "Knob",
     "ModuleEntry",
+    "bridge_from",
     "check_knobs",
     "create",
     "effective",
@@ -32,4 +58,24 @@ __all__ = [
     "register",
 ]
 
-_FAMILIES = (aff, ba, bam, cbam, eca, ms_cam, se)
+_FAMILIES = (
+    aa,
+    aff,
+    aw,
+    ba,
+    bam,
+    cat,
+    cbam,
+    coord,
+    dia,
+    eca,
+    fca,
+    fusions,
+    ge,
+    global_context,
+    ms_cam,
+    se,
+    simam,
+    sk,
+    timm_layers,
+)

@@ -15,14 +15,10 @@ from typing import Annotated, Any
 from pydantic import Field
 from torch import Tensor, nn
 
+from search_spaces.attention.fused import select
 from search_spaces.attention.layers import Reduction
 from search_spaces.attention.ms_cam import Context, MultiScaleWeights, effective_weights
 from search_spaces.attention.registry import register
-
-
-def _select(weights: Tensor, shortcut_BCHW: Tensor, branch_BCHW: Tensor) -> Tensor:
-    """M X + (1 - M) Y of eq. 4, written as Y + M (X - Y)."""
-    return branch_BCHW + weights * (shortcut_BCHW - branch_BCHW)
 
 
 @register("aff", kind="merge", paper="Dai et al., 2021, arXiv:2009.14082")
@@ -49,7 +45,7 @@ class AFF(nn.Module):
 
     def forward(self, branch_BCHW: Tensor, shortcut_BCHW: Tensor) -> Tensor:
         """Return the merged map, (B, C, H, W)."""
-        merged_BCHW = _select(self.weights(branch_BCHW + shortcut_BCHW), shortcut_BCHW, branch_BCHW)
+        merged_BCHW = select(self.weights(branch_BCHW + shortcut_BCHW), shortcut_BCHW, branch_BCHW)
         return merged_BCHW if self.factor == 1 else self.factor * merged_BCHW
 
     @staticmethod
@@ -74,7 +70,7 @@ class IAFF(nn.Module):
 
     def forward(self, branch_BCHW: Tensor, shortcut_BCHW: Tensor) -> Tensor:
         """Return the merged map, (B, C, H, W)."""
-        first_BCHW = _select(self.first_weights(branch_BCHW + shortcut_BCHW), shortcut_BCHW, branch_BCHW)
-        return _select(self.weights(first_BCHW), shortcut_BCHW, branch_BCHW)
+        first_BCHW = select(self.first_weights(branch_BCHW + shortcut_BCHW), shortcut_BCHW, branch_BCHW)
+        return select(self.weights(first_BCHW), shortcut_BCHW, branch_BCHW)
 
     effective = staticmethod(effective_weights)

@@ -12,18 +12,19 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from search_spaces.attention.layers import Reduction, average, hidden_width, init_conv, zero_bias
+from search_spaces.attention.fused import add_share, average, join, scale_positions
+from search_spaces.attention.layers import Reduction, hidden_width, init_conv, scale_channels, zero_bias
 from search_spaces.attention.registry import register
 
 Branches = Literal["both", "channel", "spatial"]
 Combine = Literal["sum", "product", "max", "sigmoid_sum"]
 Norm = Literal["all", "hidden"]
 
-_COMBINE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "sum": lambda channel, spatial: (channel + spatial).sigmoid(),
-    "product": lambda channel, spatial: (channel * spatial).sigmoid(),
-    "max": lambda channel, spatial: torch.maximum(channel, spatial).sigmoid(),
-    "sigmoid_sum": lambda channel, spatial: channel.sigmoid() + spatial.sigmoid(),
+_OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "sum": torch.add,
+    "product": torch.mul,
+    "max": torch.maximum,
+    "sigmoid_sum": torch.add,
 }
 
 
@@ -76,20 +77,22 @@ class BAM(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return x with every channel at every position weighed, (B, C, H, W)."""
-        weights = self._weights(x_BCHW)
-        # x + x M with one pass over the large tensors less.
-        return x_BCHW * (1 + weights) if self.identity else x_BCHW * weights
-
-    def _weights(self, x_BCHW: Tensor) -> Tensor:
-        """M, (B, C, H, W), or with 1 in the place of what the only branch does not see."""
-        if self.channel is None:
-            assert self.spatial is not None
-            logits: Tensor = self.spatial(x_BCHW)
-            return logits.sigmoid()
-        channel_BC11: Tensor = self.channel(average(x_BCHW))[:, :, None, None]
         if self.spatial is None:
-            return channel_BC11.sigmoid()
-        return _COMBINE[self.combine](channel_BC11, self.spatial(x_BCHW))
+            assert self.channel is not None
+            weights_BC = self.channel(average(x_BCHW)).sigmoid()
+            return scale_channels(x_BCHW, 1 + weights_BC if self.identity else weights_BC)
+        spatial_B1HW: Tensor = self.spatial(x_BCHW)
+        if self.channel is None:
+            weights_B1HW = spatial_B1HW.sigmoid()
+            return scale_positions(x_BCHW, 1 + weights_B1HW if self.identity else weights_B1HW)
+        weights_BCHW = self._combined(self.channel(average(x_BCHW)), spatial_B1HW, x_BCHW)
+        return add_share(x_BCHW, weights_BCHW) if self.identity else x_BCHW * weights_BCHW
+
+    def _combined(self, channel_BC: Tensor, spatial_B1HW: Tensor, x_BCHW: Tensor) -> Tensor:
+        """Return M of both branches, (B, C, H, W)."""
+        if self.combine == "sigmoid_sum":
+            return join(torch.add, channel_BC.sigmoid(), spatial_B1HW.sigmoid(), x_BCHW)
+        return join(_OPERATIONS[self.combine], channel_BC, spatial_B1HW, x_BCHW).sigmoid()
 
     @staticmethod
     def effective(knobs: dict[str, Any], *, channels: int, resolution: tuple[int, int], **_: object) -> dict[str, Any]:

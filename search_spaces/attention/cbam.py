@@ -6,15 +6,19 @@ cbam.py.
 
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from search_spaces.attention.fused import (
+    average,
+    average_and_maximum,
+    maximum_and_average_of_channels,
+    scale_positions,
+)
 from search_spaces.attention.layers import (
     OddSize,
     Reduction,
-    average,
     hidden_width,
     init_conv,
     scale_channels,
@@ -62,14 +66,15 @@ class CBAM(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return x with its channels, then its positions weighed, (B, C, H, W)."""
         weighed_BCHW = scale_channels(x_BCHW, self._channel_weights(x_BCHW))
-        return weighed_BCHW if self.spatial is None else weighed_BCHW * self.spatial(weighed_BCHW)
+        return weighed_BCHW if self.spatial is None else scale_positions(weighed_BCHW, self.spatial(weighed_BCHW))
 
     def _channel_weights(self, x_BCHW: Tensor) -> Tensor:
         if self.pooling == "avg":
             return self._mlp(average(x_BCHW)).sigmoid()
+        mean_BC, max_BC = average_and_maximum(x_BCHW)
         if self.pooling == "max":
-            return self._mlp(x_BCHW.amax((2, 3))).sigmoid()
-        return (self._mlp(average(x_BCHW)) + self._mlp(x_BCHW.amax((2, 3)))).sigmoid()
+            return self._mlp(max_BC).sigmoid()
+        return (self._mlp(mean_BC) + self._mlp(max_BC)).sigmoid()
 
     def _mlp(self, pooled_BC: Tensor) -> Tensor:
         logits_BC: Tensor = self.excite(functional.relu(self.squeeze(pooled_BC)))
@@ -99,6 +104,5 @@ class _SpatialWeights(nn.Module):
         nn.init.zeros_(self.norm.weight)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        pooled_B2HW = torch.cat((x_BCHW.amax(1, keepdim=True), x_BCHW.mean(1, keepdim=True)), 1)
-        logits_B1HW: Tensor = self.norm(self.conv(pooled_B2HW))
+        logits_B1HW: Tensor = self.norm(self.conv(maximum_and_average_of_channels(x_BCHW)))
         return logits_B1HW.sigmoid()

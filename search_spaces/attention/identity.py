@@ -1,21 +1,22 @@
 """`init: identity`: a module that starts as the identity of its place, exactly, and learns to leave it.
 
-f is replaced by i(x) + alpha (f(x) - i(x)) with one learned scalar alpha = 0 at the start, where i is what
-stands at the place without the module. No paper here has it; it lets modules be added to a trained host.
-(Zero-initialised residual branches: Bachlechner et al., 2021, ReZero, arXiv:2003.04887.)
+No paper here has it; it lets modules be added to a trained host. f is replaced by i + alpha (f - i) with one
+learned scalar alpha = 0 at the start, where i is what the place gives without the module. (Zero-initialised
+residual branches: Bachlechner et al., 2021, ReZero, arXiv:2003.04887.) A module that can do the same inside
+at less cost, or that stands for something whose i a wrapper cannot compute, has a method `start_as_identity`.
 """
 
+import inspect
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from search_spaces.errors import InputError
 
 
 class IdentityStart(nn.Module):
-    """A gate or a bridge: x + alpha (f(x, ...) - x)."""
+    """x + alpha (f(x) - x), alpha = 0 at first."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -35,7 +36,7 @@ class IdentityStart(nn.Module):
 
 
 class IdentityStartMerge(IdentityStart):
-    """A merge: s + alpha (f(branch, shortcut) - s) with the sum s = branch + shortcut."""
+    """s + alpha (f(branch, shortcut) - s) with the sum s = branch + shortcut, alpha = 0 at first."""
 
     def bare(self, *inputs: Any) -> Tensor:
         branch_BCHW, shortcut_BCHW = inputs
@@ -43,32 +44,29 @@ class IdentityStartMerge(IdentityStart):
         return total_BCHW
 
 
-class IdentityStartWeights(IdentityStart):
-    """A replaced convolution: conv(x) + alpha (f(x) - conv(x)), over the one weight that both use."""
-
-    def __init__(self, module: nn.Module, conv: nn.Conv2d) -> None:
-        if conv.padding_mode != "zeros":
-            raise InputError(f"init 'identity' needs zero padding, the convolution has {conv.padding_mode!r}")
-        super().__init__(module)
-        self._geometry: dict[str, Any] = {
-            "stride": conv.stride, "padding": conv.padding, "dilation": conv.dilation, "groups": conv.groups
-        }  # fmt: skip
-
-    @property
-    def weight(self) -> Tensor:
-        """The convolution's weight, which the module keeps."""
-        weight: Tensor = self.module.weight  # type: ignore[assignment]  # nn.Module types attributes loosely
-        return weight
-
-    def bare(self, *inputs: Any) -> Tensor:
-        bias = getattr(self.module, "bias", None)
-        convolved_BCHW: Tensor = functional.conv2d(inputs[0], self.weight, bias, **self._geometry)
-        return convolved_BCHW
+_WRAPPERS: dict[str, type[IdentityStart]] = {
+    "gate": IdentityStart,
+    "bridge": IdentityStart,
+    "merge": IdentityStartMerge,
+}
 
 
-def start_as_identity(kind: str, module: nn.Module, conv: nn.Conv2d | None = None) -> nn.Module:
-    """Wrap a module of a kind (see `registry.KINDS`); `conv` is what a `weights` module replaces."""
-    if kind == "weights":
-        assert conv is not None
-        return IdentityStartWeights(module, conv)
-    return IdentityStartMerge(module) if kind == "merge" else IdentityStart(module)
+def start_as_identity(kind: str, module: nn.Module) -> nn.Module:
+    """Return the module of a kind (see `registry.KINDS`), changed or wrapped so that it starts as the identity.
+
+    Raises:
+        InputError: the module is of a kind that no wrapper serves, and has no `start_as_identity`.
+    """
+    start = getattr(module, "start_as_identity", None)
+    if start is not None:
+        start()
+        return module
+    if kind not in _WRAPPERS:
+        raise InputError(f"{type(module).__name__} cannot start as the identity: it has no method `start_as_identity`")
+    return _WRAPPERS[kind](module)
+
+
+def how_identity_is_done(kind: str, cls: object) -> str:
+    """Say for a reader how `init: identity` is done with a class of a kind."""
+    how = getattr(cls, "start_as_identity", None) or _WRAPPERS.get(kind)
+    return (inspect.getdoc(how) or "").split("\n")[0] if how else "not available"

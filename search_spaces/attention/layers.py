@@ -39,11 +39,6 @@ def hidden_width(channels: int, reduction: int) -> int:
     return channels // reduction
 
 
-def average(x_BCHW: Tensor) -> Tensor:
-    """Return the mean over the positions, (B, C)."""
-    return x_BCHW.mean((2, 3))
-
-
 def scale_channels(x_BCHW: Tensor, weights_BC: Tensor) -> Tensor:
     """Multiply each channel by its weight."""
     return x_BCHW * weights_BC[:, :, None, None]

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from search_spaces.attention.fused import add_to_channels, average
 from search_spaces.attention.layers import Reduction, hidden_width, init_conv
 from search_spaces.attention.registry import register
 
@@ -39,9 +40,11 @@ class MultiScaleWeights(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return weights in (0, 1), of the shape of x or, if both branches are pooled, (B, C, 1, 1)."""
         first, second = (
-            branch(x_BCHW.mean((2, 3), keepdim=True) if pooled else x_BCHW)
+            branch(average(x_BCHW)[:, :, None, None] if pooled else x_BCHW)
             for pooled, branch in zip(self.pooled, self.branches, strict=True)
         )
+        if self.pooled == (True, False):
+            return add_to_channels(second, first.flatten(1)).sigmoid()
         logits: Tensor = first + second
         return logits.sigmoid()
 

@@ -6,19 +6,21 @@ the signature.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, TypeVar, get_args, get_type_hints
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
 from torch import nn
 
-from search_spaces.attention.identity import start_as_identity
-from search_spaces.errors import InputError, nearest, unknown
+from search_spaces.attention.identity import how_identity_is_done, start_as_identity
+from search_spaces.attention.knobs import Knob, read_signature, where
+from search_spaces.errors import InputError, unknown
 
 INITS = ("paper", "identity")
+BRIDGED = ("block", "previous_conv", "previous_end", "previous_attention")
+"""What a bridge may read: the block's earlier convolutions; of the block before it the last convolution, the
+output, or the attention weights, each one tensor (the weights as (B, C, 1, 1))."""
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
@@ -30,57 +32,50 @@ class Kind:
     places: tuple[str, ...]
 
 
+_GATE_PLACES = ("after_conv*", "branch", "out", "end")
+
 KINDS = {
-    "gate": Kind(("channels",), ("after_conv*", "branch", "out", "end")),
+    "gate": Kind(("channels",), _GATE_PLACES),
     "bridge": Kind(("channels", "source_channels"), ("after_conv*", "branch")),
     "merge": Kind(("channels",), ("merge",)),
     "weights": Kind(("conv",), ("conv*",)),
+    "recurrent": Kind(("channels",), _GATE_PLACES),
 }
 """gate: forward(x). bridge: forward(x, sources). merge: forward(branch, shortcut). weights: forward(x), in
-the place of a convolution whose `weight` the module keeps as its own. x, branch and shortcut are (B, C, H,
-W); all but weights answer in the shape of their first input."""
+the place of a convolution whose `weight` (or its first rows) and `bias` the module keeps as its own.
+recurrent: forward(x, state or None) -> (x, state), one instance along several sites, to which the state
+goes on. x, branch and shortcut are (B, C, H, W); all but weights answer in the shape of their first input."""
+
+RESOLUTION = "resolution"
+"""The last positional parameter of a class, of whatever kind, that has to know the (H, W) of its site."""
 
 
 @dataclass(frozen=True)
-class Knob:
-    """A module's setting: what it may be and what it is by default."""
+class ConvGeometry:
+    """What the convolution is that a module of kind `weights` stands for."""
 
-    name: str
-    annotation: Any
-    default: Any
-    description: str
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: str | tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    bias: bool
 
-    @cached_property
-    def _adapter(self) -> TypeAdapter[Any]:
-        return TypeAdapter(self.annotation, config=ConfigDict(strict=True, allow_inf_nan=False))
-
-    @property
-    def json_schema(self) -> dict[str, Any]:
-        """The JSON Schema of its values."""
-        return self._adapter.json_schema() | {"default": self.default}
-
-    @property
-    def type_text(self) -> str:
-        """What it may be, for a reader: `int >= 1`, `true | false`, `avg | max`."""
-        schema = self.json_schema
-        if "enum" in schema:
-            return " | ".join(map(str, schema["enum"]))
-        if schema.get("type") == "boolean":
-            return "true | false"
-        limits = [f"{sign} {schema[key]}" for sign, key in ((">=", "minimum"), ("<=", "maximum")) if key in schema]
-        name = {"integer": "int", "number": "float"}.get(schema.get("type", ""), str(schema.get("type", "any")))
-        return " ".join([name, *limits])
-
-    def check(self, value: Any, module: str) -> Any:
-        """Return the value; raise InputError if it is not allowed (types are strict: true is no int)."""
-        try:
-            return self._adapter.validate_python(value)
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            choices = self.json_schema.get("enum", ())
-            guess = nearest(value, choices) if isinstance(value, str) else None
-            hint = f"; did you mean {guess!r}?" if guess else ""
-            raise InputError(f"knob {self.name!r} of {module}: {reason}, got {value!r}{hint}") from None
+    @staticmethod
+    def of(conv: nn.Conv2d) -> "ConvGeometry":
+        """Return the geometry of a convolution."""
+        return ConvGeometry(
+            in_channels=conv.in_channels,
+            out_channels=conv.out_channels,
+            kernel_size=conv.kernel_size,
+            stride=conv.stride,
+            padding=conv.padding if isinstance(conv.padding, str) else tuple(conv.padding),
+            dilation=conv.dilation,
+            groups=conv.groups,
+            bias=conv.bias is not None,
+        )
 
 
 @dataclass(frozen=True)
@@ -91,8 +86,29 @@ class ModuleEntry:
     kind: str
     paper: str
     summary: str
-    cls: type[nn.Module]
+    cls: Callable[..., nn.Module]
+    """The class, or what makes its instances."""
     knobs: dict[str, Knob]
+    positional: tuple[str, ...]
+    """What its constructor is given: that of its kind, and `resolution` where it asks for it."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """From what looks like a knob and is none to the reason."""
+
+    @property
+    def definition(self) -> str:
+        """The rest of its docstring: equations, shapes, departures."""
+        text = inspect.cleandoc(self.cls.__doc__ or "") if isinstance(self.cls, type) else ""
+        return text.partition("\n")[2].strip()
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for a reader."""
+        return where(self.cls) if isinstance(self.cls, type) else str(self.cls)
+
+    @property
+    def identity(self) -> str:
+        """How `init: identity` is done, in a line."""
+        return how_identity_is_done(self.kind, self.cls)
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -102,48 +118,77 @@ class ModuleEntry:
 
 _ENTRIES: dict[str, ModuleEntry] = {}
 
+Finder = Callable[[str], ModuleEntry | None]
+_FINDERS: list[Finder] = []
+
+_NAME = re.compile(r"[A-Za-z][\w.+-]*")
+_RESERVED = ("none",)
+
 
 def register(name: str, *, kind: str, paper: str) -> Callable[[type[ModuleT]], type[ModuleT]]:
-    """Enter a class under a name; its signature must be that of its kind (see the file's caption)."""
+    """Enter a class under a name; its signature must be that of its kind (see the file's caption).
+
+    Raises:
+        InputError: a name that is taken or cannot be one, an unknown kind, no docstring, another signature.
+    """
 
     def enter(cls: type[ModuleT]) -> type[ModuleT]:
-        if name in _ENTRIES:
-            raise ValueError(f"two modules are registered as {name!r}: {_ENTRIES[name].cls.__name__}, {cls.__name__}")
-        summary = (inspect.getdoc(cls) or "").split("\n")[0]
-        assert kind in KINDS, f"{name}: no kind {kind!r}"
-        assert summary, f"{name} needs a docstring"
-        _ENTRIES[name] = ModuleEntry(name, kind, paper, summary, cls, _read_knobs(cls, kind))
+        if name in _RESERVED or not _NAME.fullmatch(name):
+            raise InputError(f"{where(cls)}: a module cannot be called {name!r}; letters, digits and _ make a name")
+        enter_class(name, kind, paper, cls)
         return cls
 
     return enter
 
 
-def _read_knobs(cls: type[nn.Module], kind: str) -> dict[str, Knob]:
-    parameters = list(inspect.signature(cls).parameters.values())
-    positional = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
-    assert positional == KINDS[kind].positional, f"{cls.__name__} takes {positional}, a {kind} takes {KINDS[kind]}"
-    hints = get_type_hints(cls.__init__, include_extras=True)
-    knobs = {}
-    for parameter in parameters[len(positional) :]:
-        name = parameter.name
-        texts = [m.description for m in get_args(hints[name]) if isinstance(m, FieldInfo) and m.description]
-        assert parameter.kind is parameter.KEYWORD_ONLY, f"{cls.__name__}: knob {name} must be keyword-only"
-        assert parameter.default is not parameter.empty, f"{cls.__name__}: knob {name} needs a default"
-        assert texts, f"{cls.__name__}: knob {name} needs a description"
-        knobs[name] = Knob(name, hints[name], parameter.default, texts[-1])
-    return knobs
+def enter_class(name: str, kind: str, paper: str, cls: type[nn.Module]) -> ModuleEntry:
+    """Enter a class under a name as `register` does, and return its entry; any name will do that is free."""
+    if name in _ENTRIES:
+        raise InputError(
+            f"two modules are registered as {name!r}: {_ENTRIES[name].origin} and {where(cls)}; rename one"
+        )
+    if kind not in KINDS:
+        raise InputError(f"{where(cls)}: {unknown('kind', kind, KINDS)}")
+    summary = inspect.cleandoc(cls.__doc__ or "").split("\n")[0]
+    if not summary:
+        raise InputError(f"{where(cls)}: it needs a docstring, whose first line says what it does")
+    wanted = KINDS[kind].positional
+    positional, knobs = read_signature(cls, [wanted, (*wanted, RESOLUTION)])
+    _ENTRIES[name] = ModuleEntry(name, kind, paper, summary, cls, knobs, positional)
+    return _ENTRIES[name]
+
+
+def remove(name: str) -> None:
+    """Take a module out again."""
+    del _ENTRIES[name]
+
+
+def add_finder(find: Finder) -> None:
+    """Ask `find` for modules that are not registered; it returns None for names that are not its own."""
+    _FINDERS.append(find)
 
 
 def names() -> list[str]:
-    """Return the names of all modules, sorted."""
+    """Return the names of all registered modules, sorted."""
     return sorted(_ENTRIES)
 
 
-def entry(name: str) -> ModuleEntry:
-    """Return a module's entry; raise InputError with the near names if there is none."""
-    if name not in _ENTRIES:
-        raise unknown("module", name, names())
-    return _ENTRIES[name]
+def entry(name: str, others: Sequence[str] = ()) -> ModuleEntry:
+    """Return a module's entry.
+
+    Args:
+        name: what `names()` lists, or what a finder knows (`timm/se`, `my_package.my_file:MyAttention`).
+        others: what else may stand in the place of the name, for the answer to an unknown one.
+
+    Raises:
+        InputError: there is none; the message names the near ones.
+    """
+    if name in _ENTRIES:
+        return _ENTRIES[name]
+    found = next((found for find in _FINDERS if (found := find(name))), None)
+    if found is None:
+        raise InputError(f"{unknown('module', name, [*others, *names()])}; one of your own needs --plugins")
+    return found
 
 
 def check_knobs(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,11 +197,15 @@ def check_knobs(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: an unknown module or knob, a value of the wrong type or out of range.
     """
-    knobs = entry(name).knobs
+    found = entry(name)
     for knob in given:
-        if knob not in knobs:
-            raise unknown(f"knob of {name}", str(knob), knobs)
-    return {knob: spec.check(given[knob], name) if knob in given else spec.default for knob, spec in knobs.items()}
+        if knob in found.refused:
+            raise InputError(f"knob {knob!r} of {name}: {found.refused[knob]}")
+        if knob not in found.knobs:
+            raise unknown(f"knob of {name}", str(knob), found.knobs)
+    return {
+        knob: spec.check(given[knob], name) if knob in given else spec.default for knob, spec in found.knobs.items()
+    }
 
 
 def create(
@@ -166,6 +215,7 @@ def create(
     channels: int | None = None,
     source_channels: tuple[int, ...] | None = None,
     conv: nn.Conv2d | None = None,
+    resolution: tuple[int, int] | None = None,
     **knobs: Any,
 ) -> nn.Module:
     """Make a module, on torch's current device and generator.
@@ -176,23 +226,23 @@ def create(
         channels: of x, branch and shortcut (gate, bridge, merge).
         source_channels: of the bridged tensors, in network order (bridge).
         conv: the convolution it stands for (weights).
+        resolution: (H, W) of the map at its place; may be given to any, must be to those that ask for it.
         knobs: its paper's settings; the defaults are the paper's.
 
     Raises:
         InputError: an unknown name, a knob that is not allowed, a reduction above the channels, or an
-        argument that is
-            missing or is not of its kind.
+            argument that is missing or is not of its kind.
     """
     found = entry(name)
     values = check_knobs(name, knobs)
     if init not in INITS:
         raise unknown("init", init, INITS)
     given = {"channels": channels, "source_channels": source_channels, "conv": conv}
-    module = found.cls(*_positional(found, given), **values)
-    return module if init == "paper" else start_as_identity(found.kind, module, conv)
+    module = found.cls(*_positional(found, given, resolution), **values)
+    return module if init == "paper" else start_as_identity(found.kind, module)
 
 
-def _positional(found: ModuleEntry, given: dict[str, Any]) -> list[Any]:
+def _positional(found: ModuleEntry, given: dict[str, Any], resolution: tuple[int, int] | None) -> list[Any]:
     wanted = KINDS[found.kind].positional
     if {key for key, value in given.items() if value is not None} != set(wanted):
         got = ", ".join(f"{key}={value!r}" for key, value in given.items() if value is not None) or "nothing"
@@ -201,7 +251,20 @@ def _positional(found: ModuleEntry, given: dict[str, Any]) -> list[Any]:
     widths += given["source_channels"] or ()
     if min(widths, default=1) < 1:
         raise InputError(f"channels must be 1 or more, got {', '.join(map(str, widths))}")
-    return [given[key] for key in wanted]
+    if RESOLUTION in found.positional and resolution is None:
+        raise InputError(f"{found.name} depends on the size of the map: it needs resolution=(H, W)")
+    return [(given | {RESOLUTION: resolution})[key] for key in found.positional]
+
+
+def bridge_from(name: str, knobs: Mapping[str, Any]) -> str:
+    """Return what a module of kind `bridge` reads with these knobs, one of `BRIDGED`.
+
+    A class whose knobs decide it says so by a static method `bridge_from(knobs)`; without one it is `block`.
+    """
+    say = getattr(entry(name).cls, "bridge_from", None)
+    origin = say(check_knobs(name, knobs)) if say else "block"
+    assert origin in BRIDGED, origin
+    return str(origin)
 
 
 def effective(
@@ -211,12 +274,13 @@ def effective(
     channels: int,
     source_channels: tuple[int, ...] = (),
     resolution: tuple[int, int],
+    conv: ConvGeometry | None = None,
 ) -> dict[str, Any]:
     """Return what is built: equal for two settings of a module exactly if they build the same network there.
 
     Knobs without influence are left out and a reduction becomes a width. Values are hashable. A class says so
-    by a static method `effective(knobs, *, channels, source_channels, resolution)`; without one, every knob
-    counts as it is.
+    by a static method `effective(knobs, *, channels, source_channels, resolution, conv)`; without one, every
+    knob counts as it is. `conv` is the convolution that a module of kind `weights` stands for.
 
     Raises:
         InputError: as `check_knobs`, and a reduction above the channels.
@@ -226,6 +290,6 @@ def effective(
     if describe is None:
         return values
     built: dict[str, Any] = describe(
-        values, channels=channels, source_channels=tuple(source_channels), resolution=tuple(resolution)
+        values, channels=channels, source_channels=tuple(source_channels), resolution=tuple(resolution), conv=conv
     )
     return built

@@ -9,7 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from search_spaces.attention.layers import GATES, GateName, Reduction, average, hidden_width, scale_channels
+from search_spaces.attention.fused import average
+from search_spaces.attention.layers import GATES, GateName, Reduction, hidden_width, scale_channels
 from search_spaces.attention.registry import register
 
 

@@ -332,7 +332,16 @@ MISTAKES = {
         4,
         "none: the module none has no knobs, got a",
     ),
-    "sharing": (HEAD + "- at: '*/out'\n  modules: {se: {share: g}}", 4, "se.share: a space cannot share modules"),
+    "sharing": (
+        HEAD + "- at: '*/out'\n  modules: {se: {share: g}}",
+        4,
+        "se.share: in a space it is stage or host, got",
+    ),
+    "sharing what replaces a convolution": (
+        HEAD + "- at: '*/conv1'\n  modules: {aw: {share: stage}}",
+        4,
+        "aw.share: aw keeps the weights of its own convolution",
+    ),
     "overlapping selectors": (
         HEAD + "- at: '*/out'\n  modules: {se: {}}\n- modules: {eca: {}}\n  at: layer2.0/*t",
         6,

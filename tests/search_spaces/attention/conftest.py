@@ -11,21 +11,28 @@ from search_spaces.attention import create, entry
 
 CHANNELS = 16
 SOURCES = (8, 4)
+SIZE = (5, 7)
 Make = Callable[..., nn.Module]
 Feed = Callable[..., tuple[Any, ...]]
 
 
 @pytest.fixture
 def make() -> Make:
-    """Return `make(name, init=..., **knobs)`: the seeded module at `CHANNELS`, 4 hidden units by default."""
+    """Return `make(name, init=..., **knobs)`: the seeded module at `CHANNELS`, 4 hidden units by default.
 
-    def make(name: str, **knobs: Any) -> nn.Module:
-        kind = entry(name).kind
-        sources: dict[str, Any] = {"source_channels": SOURCES} if kind == "bridge" else {}
+    A module of kind `weights` stands for a 3x3 convolution that keeps width and size.
+    """
+
+    def make(name: str, size: tuple[int, int] = SIZE, **knobs: Any) -> nn.Module:
         narrow = {"reduction": CHANNELS // 4} if "reduction" in entry(name).knobs else {}
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            return create(name, channels=CHANNELS, **sources, **narrow | knobs)
+            place: dict[str, Any] = {"channels": CHANNELS}
+            if entry(name).kind == "bridge":
+                place["source_channels"] = SOURCES
+            if entry(name).kind == "weights":
+                place = {"conv": nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, bias=False)}
+            return create(name, **place, resolution=size, **narrow | knobs)
 
     return make
 
@@ -34,17 +41,19 @@ def make() -> Make:
 def feed() -> Feed:
     """Return `feed(name, size=(5, 7), batch=6)`: seeded inputs for the module, the first in its shape."""
 
-    def feed(name: str, size: tuple[int, int] = (5, 7), batch: int = 6) -> tuple[Any, ...]:
+    def feed(name: str, size: tuple[int, int] = SIZE, batch: int = 6) -> tuple[Any, ...]:
         generator = torch.Generator().manual_seed(1)
 
         def draw(channels: int, *size: int) -> Tensor:
             return torch.randn(batch, channels, *size, generator=generator)
 
         x = draw(CHANNELS, *size)
-        kind = entry(name).kind
-        if kind == "bridge":
-            return x, [draw(SOURCES[0], 9, 9), draw(SOURCES[1], *size)]
-        return (x, draw(CHANNELS, *size)) if kind == "merge" else (x,)
+        more: dict[str, tuple[Any, ...]] = {
+            "bridge": ([draw(SOURCES[0], 9, 9), draw(SOURCES[1], *size)],),
+            "merge": (draw(CHANNELS, *size),),
+            "recurrent": ((draw(CHANNELS), draw(CHANNELS)),),
+        }
+        return (x, *more.get(entry(name).kind, ()))
 
     return feed
 

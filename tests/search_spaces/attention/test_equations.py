@@ -164,11 +164,12 @@ def test_ba_is_its_equation(bridges, activation, make, feed, stir) -> None:
     act = (lambda z: max(z, 0.0)) if activation == "relu" else (lambda z: z * sigmoid(z))
 
     def equation(image: Tensor, *others: Tensor) -> Tensor:
-        squeezed = [normed(module.own[1], linear(module.own[0], means(image)))]
-        for (fc, bn), i in zip(module.bridge, read, strict=True):
+        weigh = module.weigh
+        squeezed = [normed(weigh.own[1], linear(weigh.own[0], means(image)))]
+        for (fc, bn), i in zip(weigh.bridge, read, strict=True):
             squeezed.append(normed(bn, linear(fc, means(others[i]))))
         joined = [act(sum(parts)) for parts in zip(*squeezed, strict=True)]
-        return scaled(image, [sigmoid(z) for z in linear(module.excite, joined)])
+        return scaled(image, [sigmoid(z) for z in linear(weigh.excite, joined)])
 
     torch.testing.assert_close(module(x, sources), per_image(equation, x, *sources))
 

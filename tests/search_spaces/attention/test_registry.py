@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import pytest
-import torch
 from pydantic import Field
 from torch import nn
 
@@ -93,28 +92,77 @@ def test_arguments_that_do_not_fit_the_kind_are_refused(name, given, reason) -> 
 
 
 def test_a_name_is_registered_once() -> None:
-    with pytest.raises(ValueError, match="two modules are registered as 'se'"):
+    with pytest.raises(InputError, match=r"two modules are registered as 'se': .*se.py: class SE and .*Again; rename"):
 
         @register("se", kind="gate", paper="nobody")
         class Again(nn.Module):
             """Another."""
 
 
-def test_a_knob_without_default_or_description_is_refused() -> None:
-    class NoDefault(nn.Module):
-        """A gate."""
+class Good(nn.Module):
+    """A gate."""
 
-        def __init__(self, channels: int, *, size: Annotated[int, Field(description="a size")]) -> None: ...
+    def __init__(self, channels: int, *, size: Annotated[int, Field(description="a size")] = 3) -> None: ...
 
-    class NoDescription(nn.Module):
-        """A gate."""
 
-        def __init__(self, channels: int, *, size: int = 3) -> None: ...
+class NoDefault(nn.Module):
+    """A gate."""
 
-    with pytest.raises(AssertionError, match="size needs a default"):
-        register("no_default", kind="gate", paper="nobody")(NoDefault)
-    with pytest.raises(AssertionError, match="size needs a description"):
-        register("no_description", kind="gate", paper="nobody")(NoDescription)
+    def __init__(self, channels: int, *, size: int) -> None: ...
+
+
+class NoType(nn.Module):
+    """A gate."""
+
+    def __init__(self, channels: int, *, size=3) -> None: ...
+
+
+class ByPosition(nn.Module):
+    """A gate."""
+
+    def __init__(self, channels: int, size: int = 3) -> None: ...
+
+
+class AnotherName(nn.Module):
+    """A gate."""
+
+    def __init__(self, dim: int) -> None: ...
+
+
+class AnyKnob(nn.Module):
+    """A gate."""
+
+    def __init__(self, channels: int, **knobs: int) -> None: ...
+
+
+class NoDocstring(nn.Module):
+    def __init__(self, channels: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "kind", "reason"),
+    [
+        (NoDefault, "mine", "gate", "knob size needs a default: size: <type> = <value>"),
+        (NoType, "mine", "gate", "knob size needs a type: size: int = 3"),
+        (ByPosition, "mine", "gate", r"\(channels, size\) by position.*come after a star: .*channels, \*, size=...\)"),
+        (AnotherName, "mine", "gate", r"takes \(dim\) by position, it must take \(channels\) or \(channels, resol"),
+        (AnyKnob, "mine", "gate", r"\*knobs and \*\*knobs are no knobs"),
+        (NoDocstring, "mine", "gate", "it needs a docstring"),
+        (Good, "mine", "gates", "unknown kind 'gates'; known: gate, .*did you mean 'gate'"),
+        (Good, "none", "gate", "cannot be called 'none'"),
+        (Good, "timm/mine", "gate", "cannot be called 'timm/mine'"),
+        (Good, "my:own", "gate", "cannot be called 'my:own'"),
+    ],
+)
+def test_a_class_that_cannot_be_a_module_is_refused_naming_its_file_and_class(cls, name, kind, reason) -> None:
+    with pytest.raises(InputError, match=rf"test_registry.py: class {cls.__name__}: .*{reason}"):
+        register(name, kind=kind, paper="nobody")(cls)
+    assert name not in names()
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_knob_of_a_shipped_module_is_described(name) -> None:
+    assert all(knob.description for knob in entry(name).knobs.values())
 
 
 def test_effective_refuses_what_create_refuses() -> None:
@@ -124,27 +172,13 @@ def test_effective_refuses_what_create_refuses() -> None:
         effective("eca", {"reduction": 32}, channels=16, resolution=(8, 8))
 
 
-class _Doubled(nn.Module):
-    """Twice a convolution, over its weight."""
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        self.weight, self.bias, self.stride = conv.weight, conv.bias, conv.stride
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return 2 * nn.functional.conv2d(x, self.weight, self.bias, self.stride, padding=1)
+def test_a_class_that_no_wrapper_serves_needs_its_own_way_to_start_as_the_identity() -> None:
+    for kind in ("weights", "recurrent"):
+        with pytest.raises(InputError, match="Identity cannot start as the identity: it has no method"):
+            start_as_identity(kind, nn.Identity())
 
 
-def test_init_identity_of_replaced_weights_is_the_convolution_over_the_same_weight() -> None:
-    conv, x = nn.Conv2d(4, 6, 3, stride=2, padding=1), torch.randn(2, 4, 9, 7)
-    module = start_as_identity("weights", _Doubled(conv), conv)
-    assert module.weight is conv.weight
-    assert torch.equal(module(x), conv(x))
-    module.alpha.data.fill_(1)
-    torch.testing.assert_close(module(x), 2 * conv(x))
-
-
-def test_init_identity_of_replaced_weights_needs_zero_padding() -> None:
-    conv = nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect")
-    with pytest.raises(InputError, match="needs zero padding, the convolution has 'reflect'"):
-        start_as_identity("weights", _Doubled(conv), conv)
+def test_a_class_that_asks_for_the_resolution_gets_it_and_others_do_not_mind() -> None:
+    with pytest.raises(InputError, match=r"aa depends on the size of the map: it needs resolution=\(H, W\)"):
+        create("aa", conv=nn.Conv2d(16, 16, 3, padding=1))
+    assert isinstance(create("se", channels=16, resolution=(4, 4)), nn.Module)

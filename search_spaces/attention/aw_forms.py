@@ -1,0 +1,153 @@
+"""Ways to compute a convolution whose weights differ from image to image by a factor.
+
+    O[l] = conv(I[l], S[l] K)        (Baozhou et al., 2021, arXiv:2108.08205, eq. 5)
+
+Every form is a function of x (N, C1, H, W), the weight K (C2, C1 / groups, h, w), the factor S (N, C2, J, h, w)
+and the convolution's `Geometry`; it returns O without bias, in the memory format of x. S is the same for each of
+J blocks of a group's input channels (1: it does not depend on the input channel). The forms are equal up to the
+order of their sums; which is the fastest depends on shapes alone, and `choose_form` says it.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from search_spaces.attention.aw_autograd import (
+    Geometry,
+    Grouped,
+    Pool,
+    Taps,
+    kernels,
+    map_size,
+    memory_format_of,
+    side_by_side,
+)
+
+__all__ = ["FORMS", "Geometry", "choose_form", "convolve", "kernels", "pool"]
+
+POSITIONS_PER_CHANNEL = 2
+MIN_CHANNELS = 64
+"""`taps` is faster than `grouped` where its products sum over `MIN_CHANNELS` or more, and the output has fewer than
+`POSITIONS_PER_CHANNEL` times as many positions."""
+
+
+def convolve(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry, form: str | None = None) -> Tensor:
+    """Return O in the form asked for (of `FORMS`), by default the one that `choose_form` gives."""
+    return FORMS[form or choose_form(x, weight, scale, geometry)](x, weight, scale, geometry)
+
+
+def choose_form(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> str:
+    """Return the name of the form to use, from the shapes alone.
+
+    `grouped` pays for a kernel per image, C1 values per tap and output channel: little beside the products if
+    there are many positions. `taps` pays for maps that are scaled and added, one per C1 products: little if there
+    are many channels. With groups or several blocks, C1 is what a product sums over. Where they cross was measured
+    on a CPU (benchmarks/aw.py). An exported network uses `taps`, as in ONNX the number of groups cannot be the size
+    of the batch.
+    """
+    if isinstance(x.shape[0], int) and x.shape[0] == 1:
+        return "single"
+    num_blocks, *kernel_size = scale.shape[2:]
+    if num_blocks == 1 and kernel_size == [1, 1]:
+        return "gate"
+    if torch.compiler.is_exporting():
+        return "taps"
+    height, width = geometry.output_size(map_size(x), map_size(weight))
+    num_channels = weight.shape[1] // num_blocks
+    few = num_channels < MIN_CHANNELS or height * width >= POSITIONS_PER_CHANNEL * num_channels
+    return "grouped" if few else "taps"
+
+
+def single(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> Tensor:
+    """Convolve one image (N = 1) with its kernel."""
+    x = _in_compute_dtype(x)
+    return geometry.convolve(x, kernels(weight, scale)[0].to(x.dtype), geometry.groups)
+
+
+def gate(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> Tensor:
+    """Scale the output of a 1x1 convolution, which is the same where J = 1."""
+    x = _in_compute_dtype(x)
+    return geometry.convolve(x, weight.to(x.dtype), geometry.groups) * scale[:, :, 0].to(x.dtype)
+
+
+def grouped(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> Tensor:
+    """Convolve all images at once: side by side as channels of one image, N times the groups."""
+    x = _in_compute_dtype(x)
+    if torch.compiler.is_compiling():
+        return _grouped(x, kernels(weight, scale).to(x.dtype), geometry)
+    output: Tensor = Grouped.apply(x, weight, scale, geometry)
+    return output
+
+
+def taps(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> Tensor:
+    """Add up, over the taps (and blocks), the 1x1 convolution of the shifted input with the tap's slice, scaled.
+
+    O = sum over t of S_t (K_t * I shifted by t), where * is a 1x1 convolution.
+    """
+    x = _in_compute_dtype(x)
+    if torch.compiler.is_compiling():
+        return _taps(x, weight.to(x.dtype), scale.to(x.dtype), geometry)
+    output: Tensor = Taps.apply(x, weight, scale, geometry)
+    return output
+
+
+FORMS: dict[str, Callable[[Tensor, Tensor, Tensor, Geometry], Tensor]] = {
+    "single": single,
+    "gate": gate,
+    "grouped": grouped,
+    "taps": taps,
+}
+
+
+def pool(x: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return the adaptive average of x over a grid of windows, and x for the convolution to read.
+
+    The gradients of both then come together, and the average's is added to the convolution's in place.
+    """
+    if torch.compiler.is_compiling() or not (x.requires_grad and torch.is_grad_enabled()):
+        return functional.adaptive_avg_pool2d(x, size), x
+    pooled, same = Pool.apply(x, size)
+    return pooled, same
+
+
+def _in_compute_dtype(x: Tensor) -> Tensor:
+    """Return x as autocast would hand it to a convolution."""
+    device = x.device.type
+    if x.dtype == torch.float64 or device == "meta" or not torch.is_autocast_enabled(device):
+        return x
+    return x.to(torch.get_autocast_dtype(device))
+
+
+# The forms as plain expressions: for compilers and exporters, which plan memory themselves.
+
+
+def _grouped(x: Tensor, kernels_NPCHW: Tensor, geometry: Geometry) -> Tensor:
+    num_images = x.shape[0]
+    output = geometry.convolve(side_by_side(x), kernels_NPCHW.flatten(0, 1), num_images * geometry.groups)
+    return output.view(num_images, -1, *output.shape[2:]).contiguous(memory_format=memory_format_of(x))
+
+
+def _taps(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> Tensor:
+    """Where there are blocks, they are further groups of the 1x1 convolutions, and are summed at the end."""
+    groups, num_blocks = geometry.groups, scale.shape[2]
+    (top, left), (down, right) = geometry.padding, geometry.stride
+    height, width = geometry.output_size(map_size(x), map_size(weight))
+    padded = functional.pad(x, (left, left, top, top))
+    # (groups, C2 / groups, J, C1 / groups / J, h, w) -> (groups J C2 / groups, C1 / groups / J, h, w)
+    blocks = torch.unflatten(torch.unflatten(weight, 1, (num_blocks, -1)), 0, (groups, -1))
+    slices = blocks.transpose(1, 2).flatten(0, 2)
+    factors = torch.unflatten(scale, 1, (groups, -1)).transpose(2, 3)  # (N, groups, J, C2 / groups, h, w)
+    output: Tensor | None = None
+    for i in range(weight.shape[2]):
+        for j in range(weight.shape[3]):
+            row, column = i * geometry.dilation[0], j * geometry.dilation[1]
+            shifted = padded[:, :, row : row + down * (height - 1) + 1, column : column + right * (width - 1) + 1]
+            one_by_one = slices[:, :, i : i + 1, j : j + 1]
+            maps = functional.conv2d(shifted, one_by_one, None, (down, right), groups=groups * num_blocks)
+            factor = factors[..., i, j, None, None]
+            scaled = (torch.unflatten(maps, 1, factor.shape[1:4]) * factor).sum(2).flatten(1, 2)
+            output = scaled if output is None else output + scaled
+    assert output is not None
+    return output

@@ -3,11 +3,12 @@
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from optuna.storages import BaseStorage
@@ -17,15 +18,17 @@ from nas.confirm import queue_confirmations
 from nas.driver_lock import DriverLock
 from nas.executor import Executor
 from nas.experiment import Experiment, changes, load_experiment
-from nas.journal import JOURNAL, open_storage, read_storage
+from nas.journal import open_storage
 from nas.local_pool import LocalPool
 from nas.progress import Watcher
 from nas.proposer import Proposer, SearchPlan
 from nas.study import Ledger
-from nas.view import CONFIRM, SEARCH, view_of
+from nas.study_plugins import PLUGINS, plugins_of_space, refuse_changed_plugins, require_plugins
+from nas.view import CONFIRM, SEARCH, facts_of, view_of
 from nas.work import run_task
 from reports import StudyView, write_report
 from search_spaces.errors import InputError
+from search_spaces.plugins import Plugin
 from trials import TrialConfig, load_data, split
 from trials.data import check_images
 
@@ -65,18 +68,23 @@ def search(
         watcher: shows the progress.
 
     Raises:
-        InputError: a mistake in the experiment, images that cannot be found, a study of another experiment, a study
-            that another process drives.
+        InputError: a mistake in the experiment, images that cannot be found, a study of another experiment or with
+            another source of the user's own modules, a study that another process drives.
         KeyboardInterrupt: after everything was put in order; the same call goes on.
     """
+    name = experiment.name if isinstance(experiment, Experiment) else Path(experiment).stem
+    folder = Path(study) if study else Path("studies") / name
+    known = facts_of(folder)
+    require_plugins(folder, known)
     loaded = experiment if isinstance(experiment, Experiment) else load_experiment(experiment)
-    folder = Path(study) if study else Path("studies") / loaded.name
     task = _trial_config(loaded, data_dir, device)
-    _refuse_changes(folder, loaded)
+    _refuse_changes(folder, known, loaded)
+    refuse_changed_plugins(folder, known)
+    plugins = plugins_of_space(loaded.space)
     _check_data(loaded, task)
     with DriverLock(folder):
         storage = open_storage(folder)
-        ledger, confirmed = _open_ledgers(storage, loaded, command or _command())
+        ledger, confirmed = _open_ledgers(storage, loaded, command or _command(), plugins)
         proposer = Proposer(ledger, loaded.space, _plan(loaded))
         devices = _devices(device)
         num_workers = workers or _num_workers(loaded.config.search.workers, devices)
@@ -98,15 +106,9 @@ def _trial_config(experiment: Experiment, data_dir: str | None, device: str) -> 
     return TrialConfig(data=data, train=config.train, device=device, latency="latency_ms" in config.objectives)
 
 
-def _refuse_changes(folder: Path, experiment: Experiment) -> None:
+def _refuse_changes(folder: Path, known: Mapping[str, Any], experiment: Experiment) -> None:
     """Refuse to go on with a study of another experiment; nothing is written."""
-    if not (folder / JOURNAL).is_file():
-        return
-    try:
-        known = Ledger.load(read_storage(folder), SEARCH).attributes["experiment"]
-    except InputError:  # its driver died before it wrote the experiment down
-        return
-    if changed := changes(known, experiment.record):
+    if "experiment" in known and (changed := changes(known["experiment"], experiment.record)):
         listed = "\n  ".join(changed)
         raise InputError(
             f"{folder} holds a study of another experiment; changed since:\n  {listed}\n"
@@ -122,10 +124,16 @@ def _check_data(experiment: Experiment, config: TrialConfig) -> None:
     check_images(experiment.space.host, images)
 
 
-def _open_ledgers(storage: BaseStorage, experiment: Experiment, command: str) -> tuple[Ledger, Ledger]:
+def _open_ledgers(
+    storage: BaseStorage, experiment: Experiment, command: str, plugins: Sequence[Plugin]
+) -> tuple[Ledger, Ledger]:
     """Open the search and the confirmation, take over what an earlier driver left, and queue the baselines."""
     config = experiment.config
-    facts = {"created_at": datetime.now(UTC).isoformat(timespec="seconds"), "version": version(PACKAGE)}
+    facts = {
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": version(PACKAGE),
+        PLUGINS: [plugin.to_dict() for plugin in plugins],
+    }
     search = Ledger.open(storage, SEARCH, config.objectives, facts)
     # What may change since the last start is written anew.
     search.set_attribute("experiment", experiment.record)

@@ -15,6 +15,7 @@ from nas.weights import keep_front, weights_path
 from nas.work import Task
 from search_spaces import measure_cost
 from search_spaces.errors import InputError
+from search_spaces.plugins import plugins_of
 from trials import TrialConfig, TrialRecord
 
 MOST_ATTEMPTS = 3
@@ -83,7 +84,9 @@ class Executor:
         device = min(self._devices, key=lambda name: busy[name])
         config = self._config.model_copy(update={"train": train, "device": device, "test": confirm is not None})
         weights = weights_path(self._folder, proposal.architecture, proposal.seed, proposal.epochs)
-        return Task(proposal.architecture.to_dict(), config.model_dump(), proposal.seed, str(weights))
+        modules = dict.fromkeys(spec.module for _, specs in proposal.architecture.items for spec in specs)
+        plugins = tuple(plugin.to_dict() for plugin in plugins_of(modules))
+        return Task(proposal.architecture.to_dict(), config.model_dump(), proposal.seed, str(weights), plugins)
 
     def _start(self, running: _Running) -> None:
         number = running.proposal.number

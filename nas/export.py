@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
@@ -21,12 +22,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from nas.study_plugins import refuse_changed_plugins
+from nas.view import facts_of
 from nas.weights import weights_path
 from reports.front import Measured, best_summary, summarise_search
 from reports.statistics import t_interval
 from reports.view import StudyView
 from search_spaces import HostConfig
+from search_spaces.attention.timm_layers import PREFIX as TIMM
 from search_spaces.errors import InputError, unknown
+from search_spaces.plugins import Plugin, plugins_of
 from trials import TrialRecord
 
 KNEE, BEST = "knee", "best-accuracy"
@@ -58,9 +63,11 @@ def export_study(
         with_program: also write a torch.export program with a dynamic batch size (`model.pt2`).
 
     Raises:
-        InputError: nothing is measured yet, an unknown pick, weights that were not kept, a folder that is no export.
+        InputError: nothing is measured yet, an unknown pick, weights that were not kept, a folder that is no export,
+            a module of the user's own whose source changed since the search.
         RuntimeError: what was written does not compute what the trained network computes; nothing is left behind.
     """
+    refuse_changed_plugins(study, facts_of(study))
     item = pick_network(view, pick)
     record, weights = _trained(study, item)
     out = out or Path("exports") / f"{view.name}-{item.architecture.id}"
@@ -123,12 +130,15 @@ def _refuse_foreign(out: Path) -> None:
 
 
 _ARCHITECTURE, _WEIGHTS, _MODEL, _PROGRAM = "architecture.yaml", "weights.safetensors", "model.py", "model.pt2"
+_PLUGINS = "plugins"
+"""The folder of the user's own modules."""
 
 
 def _write(folder: Path, view: StudyView, item: Measured, record: TrialRecord, weights: Path) -> None:
     (folder / _ARCHITECTURE).write_text(item.architecture.to_yaml())
     shutil.copyfile(weights, folder / _WEIGHTS)
     (folder / "record.json").write_text(json.dumps(record.to_dict(), indent=2) + "\n")
+    copied, packages = _write_plugins(folder, item)
     with safe_open(weights, framework="pt") as file:
         metadata = file.metadata()
     facts = {
@@ -143,11 +153,43 @@ def _write(folder: Path, view: StudyView, item: Measured, record: TrialRecord, w
         "test": t_interval(tests) if (tests := list(item.by_seed(lambda r: r.test_accuracy).values())) else None,
         "validation": t_interval(list(item.by_seed(lambda r: r.accuracy).values())),
         "program": _PROGRAM,
+        "plugins": copied,
+        "packages": packages,
+        "extra": "[timm]" if any(name.startswith(TIMM) for name in _modules_of(item)) else "",
     }
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
     for template, name in (("export_model.py.jinja", _MODEL), ("export_readme.md.jinja", "README.md")):
         text = files("nas").joinpath("templates", template).read_text()
         (folder / name).write_text(environment.from_string(text).render(facts))
+
+
+def _write_plugins(folder: Path, item: Measured) -> tuple[list[str], list[str]]:
+    """Copy the files that the network's own modules come from; return those to load, and packages that stay outside."""
+    used = plugins_of(_modules_of(item))
+    files_of = [plugin for plugin in used if not plugin.in_package]
+    if files_of:
+        (folder / _PLUGINS).mkdir()
+    for plugin in files_of:
+        for name, source in _single_files(plugin):
+            shutil.copyfile(source, folder / _PLUGINS / f"{name}.py")
+    copied = [f"{_PLUGINS}/{plugin.module}.py" for plugin in files_of]
+    return copied, [plugin.module for plugin in used if plugin.in_package]
+
+
+def _modules_of(item: Measured) -> list[str]:
+    return list(dict.fromkeys(spec.module for _, specs in item.architecture.items for spec in specs))
+
+
+def _single_files(plugin: Plugin) -> Iterator[tuple[str, str]]:
+    """Yield the modules of a plugin and their files. Raises InputError if it needs a package that lies beside it."""
+    for name in plugin.sources:
+        source = sys.modules[name].__file__
+        if "." in name or hasattr(sys.modules[name], "__path__") or source is None:
+            raise InputError(
+                f"{plugin.given} imports the package {name.split('.')[0]} beside it, which an export does not hold; "
+                "move the modules into the package and pass that with --plugins, or all into one file"
+            )
+        yield name, source
 
 
 def _write_program(folder: Path, trained: nn.Module, host: HostConfig) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
-from nas.journal import read_storage
+from nas.journal import JOURNAL, read_storage
 from nas.study import Ledger, state_of
+from nas.study_plugins import require_plugins
 from reports.view import State, StudyView, TrialView
 from search_spaces import Architecture, SearchSpace
 from search_spaces.errors import InputError
@@ -21,7 +22,7 @@ def open_study(path: str | Path) -> StudyView:
     """Read a study, also while its search runs; nothing is changed.
 
     Raises:
-        InputError: there is no study in that folder, or it is damaged.
+        InputError: there is no study in that folder, it is damaged, or a plugin that it needs is not loaded.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -29,10 +30,22 @@ def open_study(path: str | Path) -> StudyView:
     return view_of(read_storage(folder), folder)
 
 
+def facts_of(folder: Path) -> dict[str, Any]:
+    """Return what the study in a folder says of itself; nothing if there is none yet. Raises InputError if damaged."""
+    if not (folder / JOURNAL).is_file():
+        return {}
+    storage = read_storage(folder)
+    try:
+        return Ledger.load(storage, SEARCH).attributes
+    except InputError:  # its driver died before it wrote the experiment down
+        return {}
+
+
 def view_of(storage: BaseStorage, folder: Path) -> StudyView:
     """Return the study in a storage as its report sees it. Raises InputError if it holds no search."""
     search = Ledger.load(storage, SEARCH)
     facts = search.attributes
+    require_plugins(folder, facts)
     experiment = facts["experiment"]
     space = SearchSpace.from_dict(experiment["space"])
     return StudyView(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces import Architecture
+from search_spaces.plugins import Plugin, load_recorded
 from trials import TrialConfig, run_trial
 from trials.record import EpochResult
 
@@ -19,6 +20,8 @@ class Task:
     seed: int
     weights: str
     """Where the trained weights go."""
+    plugins: tuple[dict[str, Any], ...] = ()
+    """The user's own modules that it needs, as `Plugin.to_dict` writes them."""
 
 
 def run_task(task: Task, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
@@ -27,6 +30,8 @@ def run_task(task: Task, report: Callable[[dict[str, Any]], None]) -> dict[str, 
     def on_epoch(result: EpochResult) -> None:
         report(asdict(result))
 
+    for plugin in task.plugins:
+        load_recorded(Plugin.from_dict(plugin))
     record = run_trial(
         Architecture.from_dict(task.architecture),
         TrialConfig.model_validate(task.config),

@@ -4,6 +4,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.cost import Cost, measure_cost
 from search_spaces.errors import InputError
 from search_spaces.hosts import HostConfig
+from search_spaces.plugins import load_plugins
 from search_spaces.sites import Site, find_sites
 from search_spaces.space import SearchSpace
 
@@ -15,5 +16,6 @@ __all__ = [
     "SearchSpace",
     "Site",
     "find_sites",
+    "load_plugins",
     "measure_cost",
 ]

@@ -11,8 +11,10 @@ from nas.experiment import ExperimentConfig
 from search_spaces import HostConfig, find_sites
 from search_spaces.architecture import ArchitectureConfig
 from search_spaces.attention import entry, names
+from search_spaces.attention.timm_layers import timm_names, unavailable_timm_layers
 from search_spaces.config import Config
 from search_spaces.cost import host_cost, typical_params
+from search_spaces.errors import InputError
 from search_spaces.hosts import host_entry, host_names
 from search_spaces.space_config import SpaceConfig
 from search_spaces.yaml_files import Document, validate
@@ -22,6 +24,9 @@ _FILES: dict[str, type[Config]] = {
     "space": SpaceConfig,
     "architecture": ArchitectureConfig,
 }
+
+_TIMM = "timm"
+"""What `nas modules` calls all of timm's layers."""
 
 
 def register(app: typer.Typer) -> None:
@@ -76,20 +81,41 @@ def hosts(as_json: AsJson = False) -> None:
     print_lines("`nas sites HOST` lists where attention may go.")
 
 
-def modules(as_json: AsJson = False) -> None:
+def modules(
+    name: Annotated[
+        str | None, typer.Argument(help="One module with its whole definition, or `timm` for all of timm's layers.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """List the attention modules: paper, places, knobs with their defaults, parameters at 64 and 256 channels."""
-    listed = [_describe_module(name) for name in names()]
+    unavailable = unavailable_timm_layers() if name == _TIMM else {}
+    listed = [_describe_module(each) for each in (timm_names() if name == _TIMM else [name] if name else names())]
     if as_json:
-        print_json(listed)
+        print_json(listed + [{"name": each, "unavailable": reason} for each, reason in unavailable.items()])
         return
     for module in listed:
-        print_lines("", f"{module['name']} ({module['kind']}): {module['summary']}")
-        print_lines(f"  paper: {module['paper']}; places: {', '.join(module['places'])}")
-        sizes = [f"{size:,} at {width} channels" for width, size in module["params"].items()]
-        print_lines(f"  parameters: {', '.join(sizes)}")
-        for knob in module["knobs"]:
-            print_lines(f"  {knob['name']}: {knob['type']} = {json.dumps(knob['default'])}   {knob['description']}")
+        _print_module(module, whole=name == module["name"])
+    for reason in unavailable.values():
+        print_lines("", f"unavailable: {reason}")
     print_lines("", "Every module also takes `init: paper | identity` and `share: <group>`.")
+    if name is None:
+        print_lines("`nas modules NAME` prints a module's definition, `nas modules timm` lists timm's layers.")
+
+
+def _print_module(module: dict[str, Any], whole: bool) -> None:
+    print_lines("", f"{module['name']} ({module['kind']}): {module['summary']}")
+    if whole and module["definition"]:
+        print_lines("", *module["definition"].split("\n"), "")
+    paper = f"paper: {module['paper']}; " if module["paper"] else ""
+    print_lines(f"  {paper}places: {', '.join(module['places'])}")
+    sizes = [f"{size:,} at {width} channels" for width, size in module["params"].items() if size is not None]
+    print_lines(f"  parameters: {', '.join(sizes)}" if sizes else "  parameters: depend on the place")
+    for knob in module["knobs"]:
+        line = f"  {knob['name']}: {knob['type']} = {json.dumps(knob['default'])}   {knob['description']}"
+        print_lines(line.rstrip())
+    print_lines(f"  init: identity is {module['identity']}")
+    for knob, reason in module["no_knobs"].items() if whole else ():
+        print_lines(f"  not {knob}: {reason}")
 
 
 def _describe_module(name: str) -> dict[str, Any]:
@@ -98,11 +124,20 @@ def _describe_module(name: str) -> dict[str, Any]:
         {"name": knob.name, "type": knob.type_text, "default": knob.default, "description": knob.description}
         for knob in found.knobs.values()
     ]
-    params = {width: typical_params(name, width) for width in (64, 256)}
     return {
         "name": name, "kind": found.kind, "summary": found.summary, "paper": found.paper,
-        "places": list(found.places), "params": params, "knobs": knobs,
+        "definition": found.definition, "places": list(found.places),
+        "params": {width: _params(name, width) for width in (64, 256)}, "identity": found.identity, "knobs": knobs,
+        "no_knobs": dict(found.refused),
     }  # fmt: skip
+
+
+def _params(name: str, channels: int) -> int | None:
+    """Return a module's parameters at a typical site of a width, or None if it does not fit one."""
+    try:
+        return typical_params(name, channels)
+    except InputError:
+        return None
 
 
 def schema(

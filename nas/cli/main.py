@@ -6,6 +6,7 @@ from importlib.metadata import version
 import typer
 
 from nas.cli import architecture_commands, catalogue_commands, study_commands
+from nas.cli.plugins_option import PluginsOption, load_given, with_plugins
 from search_spaces.errors import InputError
 
 app = typer.Typer(
@@ -17,13 +18,19 @@ app = typer.Typer(
 )
 for commands in (study_commands, architecture_commands, catalogue_commands):
     commands.register(app)
+for info in app.registered_commands:
+    assert info.callback
+    info.callback = with_plugins(info.callback)
 
 
 @app.callback(invoke_without_command=True)
-def _root(show_version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+def _root(
+    show_version: bool = typer.Option(False, "--version", help="Print the version."), plugins: PluginsOption = None
+) -> None:
     if show_version:
         typer.echo(version("attention-placement-search"))
         raise typer.Exit()
+    load_given(plugins)
 
 
 def main() -> None:

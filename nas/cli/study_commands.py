@@ -9,6 +9,7 @@ import typer
 
 from nas.cli.front_table import print_front
 from nas.cli.output import AsJson, print_json, print_lines, print_table, program
+from nas.cli.plugins_option import plugins_as_typed
 from nas.driver import Outcome
 from nas.driver import search as run_search
 from nas.export import export_study
@@ -59,8 +60,8 @@ def _print_outcome(outcome: Outcome) -> None:
         "",
         f"report:  {outcome.report}",
         "next:",
-        f"  {program()} status {outcome.folder}",
-        f"  {program()} export {outcome.folder} --pick knee",
+        f"  {program()} status {outcome.folder}{plugins_as_typed()}",
+        f"  {program()} export {outcome.folder} --pick knee{plugins_as_typed()}",
     )
 
 

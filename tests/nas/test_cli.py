@@ -37,6 +37,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     [
         ["hosts"],
         ["modules"],
+        ["modules", "se"],
         ["sites", "resnet20"],
         ["space", "quickstart"],
         ["show", "resnet50-se"],
@@ -50,6 +51,19 @@ def test_every_catalogue_command_prints_text_and_json(run: Run, command: list[st
     status, printed, _ = run(*command, "--json")
     assert status == 0
     assert json.loads(printed)
+
+
+def test_one_module_is_shown_with_its_definition(run: Run) -> None:
+    assert "s = sigmoid(W2 ReLU(W1 z))" in run("modules", "se")[1]
+    assert "s = sigmoid(W2 ReLU(W1 z))" not in run("modules")[1]
+
+
+def test_a_layer_of_timm_s_is_shown_with_what_is_no_knob_and_what_is_unavailable_with_the_reason(run: Run) -> None:
+    pytest.importorskip("timm")
+    assert "not kernel_size: it changes nothing" in run("modules", "timm/eca")[1]
+    listed = json.loads(run("modules", "timm", "--json")[1])
+    assert {"timm/se", "timm/gc", "timm/halo"} <= {module["name"] for module in listed if "params" in module}
+    assert all("params" in module or module["unavailable"] for module in listed)
 
 
 def test_status_and_report_describe_a_study_in_text_and_json(run: Run, finished: nas.Outcome, tmp_path: Path) -> None:

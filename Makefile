@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install quickstart test check
+.PHONY: install quickstart test check papers
 
 install: $(STAMP)
 
@@ -25,3 +25,7 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Every parameter count that the papers print, beside ours.
+papers: install
+	$(BIN)/python benchmarks/papers.py

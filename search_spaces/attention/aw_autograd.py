@@ -95,31 +95,31 @@ class Pool(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        # The module alone reads x' and so its gradient is nobody else's: the average's is added to it in place.
         grad_pooled, grad = grads
-        height, width = (_windows(size, parts, grad) for size, parts in zip(grad.shape[2:], ctx.size, strict=True))
-        inside = (height[:, None, :, None] * width[None, :, None, :]).flatten(2).flatten(0, 1)
-        means = (grad_pooled.flatten(2) / inside.sum(1)).to(grad.dtype)
-        inside = inside.expand(len(grad), -1, -1)
+        rows, columns = (_windows(size, parts) for size, parts in zip(grad.shape[2:], ctx.size, strict=True))
+        inside = grad.new_zeros(len(columns), grad.shape[3])
+        for j, window in enumerate(columns):
+            inside[j, window] = 1
+        heights, widths = ([float(window.stop - window.start) for window in windows] for windows in (rows, columns))
+        means = grad_pooled / torch.outer(grad.new_tensor(heights), grad.new_tensor(widths))
+        # The module alone reads x', so that its gradient is nobody else's and can be added to in place.
         if memory_format_of(grad) == torch.channels_last:
-            grad.permute(0, 2, 3, 1).flatten(1, 2).baddbmm_(inside.mT, means.mT)
-            return grad, None
-        grad = grad.contiguous()
-        grad.flatten(2).baddbmm_(means, inside)
+            along_rows = (inside.t() @ means.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        else:
+            along_rows = means @ inside
+        for i, window in enumerate(rows):
+            grad[:, :, window] += along_rows[:, :, i, None]
         return grad, None
+
+
+def _windows(size: int, num_windows: int) -> list[slice]:
+    """Return the positions that adaptive pooling averages along an axis, for each window."""
+    return [slice(i * size // num_windows, -(-(i + 1) * size // num_windows)) for i in range(num_windows)]
 
 
 def _sum_dtype(weight: Tensor) -> torch.dtype:
     """Return the type in which the parts' gradients are added up."""
     return torch.promote_types(weight.dtype, torch.float32)
-
-
-def _windows(size: int, num_windows: int, like: Tensor) -> Tensor:
-    """Return which positions (columns) adaptive pooling averages in which window (rows), as 0 and 1."""
-    windows = torch.arange(num_windows, device=like.device)[:, None] * size
-    positions = torch.arange(size, device=like.device) * num_windows
-    # From floor(i size / n) to ceil((i + 1) size / n), the end left out.
-    return ((positions > windows - num_windows) & (positions < windows + size)).to(like.dtype)
 
 
 class Grouped(torch.autograd.Function):

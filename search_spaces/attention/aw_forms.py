@@ -5,15 +5,18 @@
 Every form is a function of x (N, C1, H, W), the weight K (C2, C1 / groups, h, w), the factor S (N, C2, J, h, w)
 and the convolution's `Geometry`; it returns O without bias, in the memory format of x. S is the same for each of
 J blocks of a group's input channels (1: it does not depend on the input channel). The forms are equal up to the
-order of their sums; which is the fastest depends on shapes alone, and `choose_form` says it.
+order of their sums. On a CPU the fastest follows from the shapes, and `choose_form` says it; on a CUDA device those
+that apply are tried (`aw_choice`).
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from search_spaces.attention import aw_triton
 from search_spaces.attention.aw_autograd import (
     Geometry,
     Grouped,
@@ -24,6 +27,7 @@ from search_spaces.attention.aw_autograd import (
     memory_format_of,
     side_by_side,
 )
+from search_spaces.attention.aw_choice import Problem, fastest
 
 __all__ = ["FORMS", "Geometry", "choose_form", "convolve", "kernels", "pool"]
 
@@ -35,7 +39,11 @@ MIN_CHANNELS = 64
 
 def convolve(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry, form: str | None = None) -> Tensor:
     """Return O in the form asked for (of `FORMS`), by default the one that `choose_form` gives."""
-    return FORMS[form or choose_form(x, weight, scale, geometry)](x, weight, scale, geometry)
+    x = _in_compute_dtype(x)
+    form = form or choose_form(x, weight, scale, geometry)
+    if form in TRIED and _may_try(x):
+        form = _fastest_on_device(x, weight, scale, geometry)
+    return FORMS[form](x, weight, scale, geometry)
 
 
 def choose_form(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> str:
@@ -60,21 +68,38 @@ def choose_form(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) ->
     return "grouped" if few else "taps"
 
 
+def _may_try(x: Tensor) -> bool:
+    """Whether the choice may depend on measured times: not where the same bits are asked for, or nothing may be run."""
+    if not x.is_cuda or torch.compiler.is_compiling() or torch.are_deterministic_algorithms_enabled():
+        return False
+    return not torch.cuda.is_current_stream_capturing()
+
+
+def _fastest_on_device(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> str:
+    names = [*TRIED, "kernels"] if geometry.groups == scale.shape[2] == 1 and aw_triton.available() else list(TRIED)
+    forms = {name: partial(_run, FORMS[name], geometry) for name in names}
+    last = memory_format_of(x) == torch.channels_last
+    trains = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad or scale.requires_grad)
+    problem = Problem(x.device, x.dtype, tuple(x.shape), last, tuple(weight.shape), tuple(scale.shape), trains)
+    return fastest(problem, forms, "taps", geometry)
+
+
+def _run(form: "Form", geometry: Geometry, x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+    return form(x, weight, scale, geometry)
+
+
 def single(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> Tensor:
     """Convolve one image (N = 1) with its kernel."""
-    x = _in_compute_dtype(x)
     return geometry.convolve(x, kernels(weight, scale)[0].to(x.dtype), geometry.groups)
 
 
 def gate(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> Tensor:
     """Scale the output of a 1x1 convolution, which is the same where J = 1."""
-    x = _in_compute_dtype(x)
     return geometry.convolve(x, weight.to(x.dtype), geometry.groups) * scale[:, :, 0].to(x.dtype)
 
 
 def grouped(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> Tensor:
     """Convolve all images at once: side by side as channels of one image, N times the groups."""
-    x = _in_compute_dtype(x)
     if torch.compiler.is_compiling():
         return _grouped(x, kernels(weight, scale).to(x.dtype), geometry)
     output: Tensor = Grouped.apply(x, weight, scale, geometry)
@@ -86,19 +111,29 @@ def taps(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> Tensor
 
     O = sum over t of S_t (K_t * I shifted by t), where * is a 1x1 convolution.
     """
-    x = _in_compute_dtype(x)
     if torch.compiler.is_compiling():
         return _taps(x, weight.to(x.dtype), scale.to(x.dtype), geometry)
     output: Tensor = Taps.apply(x, weight, scale, geometry)
     return output
 
 
-FORMS: dict[str, Callable[[Tensor, Tensor, Tensor, Geometry], Tensor]] = {
+def kernels_on_device(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> Tensor:
+    """Scale each tap's product where it is computed, in one kernel (without groups, J = 1)."""
+    steps = geometry.stride, geometry.padding, geometry.dilation
+    return aw_triton.tap_scaled_conv(x, weight.to(x.dtype), scale[:, :, 0], *steps)
+
+
+Form = Callable[[Tensor, Tensor, Tensor, Geometry], Tensor]
+FORMS: dict[str, Form] = {
     "single": single,
     "gate": gate,
     "grouped": grouped,
     "taps": taps,
+    "kernels": kernels_on_device,
 }
+
+TRIED = ("grouped", "taps")
+"""The forms between which only a measurement decides on a CUDA device, there together with `kernels`."""
 
 
 def pool(x: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """The registry: names, knobs, arguments, and how it answers mistakes."""
 
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -182,3 +183,9 @@ def test_a_class_that_asks_for_the_resolution_gets_it_and_others_do_not_mind() -
     with pytest.raises(InputError, match=r"aa depends on the size of the map: it needs resolution=\(H, W\)"):
         create("aa", conv=nn.Conv2d(16, 16, 3, padding=1))
     assert isinstance(create("se", channels=16, resolution=(4, 4)), nn.Module)
+
+
+def test_the_page_about_modules_names_every_one_of_them_under_its_kind() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "modules.md").read_text()
+    rows = {kind: next(line for line in page.splitlines() if line.startswith(f"| {kind} ")) for kind in KINDS}
+    assert [name for name in names() if f"`{name}`" not in rows[entry(name).kind]] == []

@@ -15,8 +15,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 CHUNK_BYTES = 2**20
-"""Of the batch that is worked on at once on a CPU, so that it stays in a cache: with 128 images at once a training
-step of `Grouped` takes 1.3 times as long at 16 channels on 32x32, and 2.5 times at 256 on 8x8."""
+"""Of the batch that is worked on at once on a CPU, so that it stays in a cache. With 128 images at once forward and
+backward in bf16 take, against that: `Grouped` 1.9 times (16 channels on 32x32) and 2.4 times (256 on 8x8), `Taps` 1.1
+and 1.2 times (64 and 256 on 8x8)."""
 
 Size = tuple[int, int]
 

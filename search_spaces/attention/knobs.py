@@ -52,6 +52,8 @@ class Knob:
 
 
 def _type_text(schema: dict[str, Any]) -> str:
+    if "const" in schema:
+        return str(schema["const"])
     if "enum" in schema:
         return " | ".join(map(str, schema["enum"]))
     if schema.get("type") == "boolean":

@@ -217,8 +217,7 @@ def compile_for(capability: int, dtype: str) -> list[str]:
 
 @needs_triton
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize(("capability", "dtype"), [(80, "float32"), (90, "bfloat16")])
 def test_all_kernels_compile_for_a_device(capability: int, dtype: str, tmp_path: Path) -> None:
     # A cache of its own: the times that it would keep are made up.
     environment = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}

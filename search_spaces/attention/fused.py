@@ -11,8 +11,8 @@ EPYC (Zen 4), where a sum of two such maps takes 0.5 ms:
 - The sum of (B, C, 1, 1) and (B, 1, H, W) is in the default layout: all that follows mixes two layouts.
 - Broadcasting along few channels (5 ms) costs more than writing the broadcast tensor out and adding it (1 ms).
 
-All of that is torch on a CPU, in eager mode. On other devices, compiled, exported or traced, the expressions are the
-plain ones, in the layout of x.
+All of that is torch training on a CPU, in eager mode. On other devices, without gradients, compiled, exported or
+traced, the expressions are the plain ones, in the layout of x.
 """
 
 from collections.abc import Callable
@@ -26,14 +26,13 @@ from torch.nn import functional
 
 def average(x_BCHW: Tensor) -> Tensor:
     """Return the mean over the positions, (B, C)."""
-    if _is_recorded(x_BCHW):
+    if _is_recorded(x_BCHW) or _layout(x_BCHW) != torch.channels_last:
         return x_BCHW.mean((2, 3))
-    if x_BCHW.is_cpu:
-        mean_BC: Tensor = _Average.apply(x_BCHW)
-        return mean_BC
-    # The gradient of this mean, unlike that of the other, comes in channels_last.
-    last = _layout(x_BCHW) == torch.channels_last
-    return x_BCHW.permute(0, 2, 3, 1).mean((1, 2)) if last else x_BCHW.mean((2, 3))
+    if not x_BCHW.is_cpu:
+        # The gradient of this mean, unlike that of the one above, comes in channels_last.
+        return x_BCHW.permute(0, 2, 3, 1).mean((1, 2))
+    mean_BC: Tensor = _Average.apply(x_BCHW) if _needs_gradient(x_BCHW) else _mean_of_positions(x_BCHW)
+    return mean_BC
 
 
 def average_and_maximum(x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,7 +40,7 @@ def average_and_maximum(x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
 
     Of equal maxima all share the gradient, or in eager mode on a CPU the first gets it (as in CBAM's code).
     """
-    if _in_eager_mode_on_a_cpu(x_BCHW):
+    if _trains_on_a_cpu(x_BCHW):
         mean_BC, max_BC = _PoolPositions.apply(x_BCHW)
         return mean_BC, max_BC
     return x_BCHW.mean((2, 3)), x_BCHW.amax((2, 3))
@@ -49,7 +48,7 @@ def average_and_maximum(x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
 
 def maximum_and_average_of_channels(x_BCHW: Tensor) -> Tensor:
     """Return the maximum and the mean over the channels, (B, 2, H, W); of equal maxima see above."""
-    if _in_eager_mode_on_a_cpu(x_BCHW):
+    if _trains_on_a_cpu(x_BCHW):
         pooled_B2HW: Tensor = _PoolChannels.apply(x_BCHW)
         return pooled_B2HW
     return torch.cat((x_BCHW.amax(1, keepdim=True), x_BCHW.mean(1, keepdim=True)), 1)
@@ -83,7 +82,7 @@ def join(
 
 def add_share(x_BCHW: Tensor, weights_BCHW: Tensor) -> Tensor:
     """Return x + weights x."""
-    if _in_eager_mode_on_a_cpu(x_BCHW):
+    if _trains_on_a_cpu(x_BCHW):
         sum_BCHW: Tensor = _AddShare.apply(x_BCHW, weights_BCHW)
         return sum_BCHW
     return torch.addcmul(x_BCHW, x_BCHW, weights_BCHW)
@@ -91,7 +90,7 @@ def add_share(x_BCHW: Tensor, weights_BCHW: Tensor) -> Tensor:
 
 def select(weights: Tensor, x_BCHW: Tensor, y_BCHW: Tensor) -> Tensor:
     """Return weights x + (1 - weights) y."""
-    if _in_eager_mode_on_a_cpu(x_BCHW) and x_BCHW.dtype == y_BCHW.dtype == weights.dtype:
+    if _trains_on_a_cpu(x_BCHW) and x_BCHW.dtype == y_BCHW.dtype == weights.dtype:
         selected_BCHW: Tensor = _Select.apply(weights, x_BCHW, y_BCHW)
         return selected_BCHW
     return y_BCHW + weights * (x_BCHW - y_BCHW)
@@ -102,8 +101,12 @@ def _is_recorded(x: Tensor) -> bool:
     return torch.compiler.is_compiling() or torch._C._is_tracing() or not isinstance(x, Tensor)
 
 
-def _in_eager_mode_on_a_cpu(x: Tensor) -> bool:
-    return not _is_recorded(x) and x.is_cpu
+def _needs_gradient(x: Tensor) -> bool:
+    return torch.is_grad_enabled() and x.requires_grad
+
+
+def _trains_on_a_cpu(x: Tensor) -> bool:
+    return not _is_recorded(x) and x.is_cpu and _needs_gradient(x)
 
 
 def _layout(x_BCHW: Tensor) -> torch.memory_format:
@@ -113,7 +116,7 @@ def _layout(x_BCHW: Tensor) -> torch.memory_format:
 
 
 def _broadcasts_slowly(x_BCHW: Tensor) -> bool:
-    if not _in_eager_mode_on_a_cpu(x_BCHW) or x_BCHW.dtype.itemsize > 2:
+    if _is_recorded(x_BCHW) or not x_BCHW.is_cpu or x_BCHW.dtype.itemsize > 2:
         return False
     # A vector of the CPU holds 32 such numbers; a broadcast starts anew at every position.
     return x_BCHW.shape[1] % 32 > 0 and _layout(x_BCHW) == torch.channels_last
@@ -156,13 +159,13 @@ def _unpool(mean: Tensor, maximum: Tensor, places: Tensor, shape: torch.Size, la
 class _Average(Function):
     @staticmethod
     def forward(ctx: Any, x_BCHW: Tensor) -> Tensor:
-        ctx.shape, ctx.layout = x_BCHW.shape, _layout(x_BCHW)
+        ctx.shape = x_BCHW.shape
         return _mean_of_positions(x_BCHW)
 
     @staticmethod
     def backward(ctx: Any, mean_BC: Tensor) -> Tensor:
         shared_BC11: Tensor = (mean_BC / ctx.shape[2:].numel())[:, :, None, None]
-        return shared_BC11.expand(ctx.shape).contiguous(memory_format=ctx.layout)
+        return shared_BC11.expand(ctx.shape).contiguous(memory_format=torch.channels_last)
 
 
 class _PoolPositions(Function):

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from search_spaces import Architecture
-from search_spaces.attention.aw_forms import Geometry, choose_form, convolve
+from search_spaces.attention.ops.aw_forms import Geometry, choose_form, convolve
 
 SHAPES = [(16, 32), (32, 16), (64, 8), (64, 32), (128, 16), (256, 8), (512, 4)]
 FORMS = ("grouped", "taps")

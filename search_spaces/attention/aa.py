@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from search_spaces.attention.aw import AW
-from search_spaces.attention.aw_forms import Geometry, convolve
 from search_spaces.attention.convolutions import check_plain, conv_arguments, reach, zero_padding
+from search_spaces.attention.ops.aw_forms import Geometry, convolve
 from search_spaces.attention.registry import ConvGeometry, register
 from search_spaces.attention.self_attention import SelfAttention
 from search_spaces.errors import InputError

@@ -15,9 +15,9 @@ from typing import Annotated, Any
 from pydantic import Field
 from torch import Tensor, nn
 
-from search_spaces.attention.fused import select
 from search_spaces.attention.layers import Reduction
 from search_spaces.attention.ms_cam import Context, MultiScaleWeights, effective_weights
+from search_spaces.attention.ops.fused import select
 from search_spaces.attention.registry import register
 
 

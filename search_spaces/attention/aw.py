@@ -11,9 +11,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from search_spaces.attention.aw_forms import Geometry, convolve, pool
 from search_spaces.attention.convolutions import check_plain, reach, zero_padding
 from search_spaces.attention.layers import Reduction, hidden_width
+from search_spaces.attention.ops.aw_forms import Geometry, convolve, pool
 from search_spaces.attention.registry import ConvGeometry, register
 from search_spaces.errors import InputError
 

@@ -11,8 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from search_spaces.attention.fused import average
 from search_spaces.attention.layers import ACTIVATIONS, GATES, GateName, Reduction, hidden_width, scale_channels
+from search_spaces.attention.ops.fused import average
 from search_spaces.attention.registry import register
 from search_spaces.errors import InputError
 

@@ -12,8 +12,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from search_spaces.attention.fused import add_share, average, join, scale_positions
 from search_spaces.attention.layers import Reduction, hidden_width, init_conv, scale_channels, zero_bias
+from search_spaces.attention.ops.fused import add_share, average, join, scale_positions
 from search_spaces.attention.registry import register
 
 Branches = Literal["both", "channel", "spatial"]

@@ -12,13 +12,13 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from search_spaces.attention.blurred_maximum import blurred_maxima
-from search_spaces.attention.entropy import CHANNELS, POSITIONS, Axes, entropy, mean_and_entropy
 from search_spaces.attention.layers import OddSize, Reduction, hidden_width
-from search_spaces.attention.pieces import widen
+from search_spaces.attention.ops.blurred_maximum import blurred_maxima
+from search_spaces.attention.ops.entropy import CHANNELS, POSITIONS, Axes, entropy, mean_and_entropy
+from search_spaces.attention.ops.pieces import widen
+from search_spaces.attention.ops.single_channel import convolve_single_channel
+from search_spaces.attention.ops.two_sided_weights import weigh_two_sided
 from search_spaces.attention.registry import register
-from search_spaces.attention.single_channel import convolve_single_channel
-from search_spaces.attention.two_sided_weights import weigh_two_sided
 from search_spaces.errors import InputError
 
 Arrangement = Annotated[

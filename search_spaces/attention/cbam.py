@@ -10,12 +10,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from search_spaces.attention.fused import (
-    average,
-    average_and_maximum,
-    maximum_and_average_of_channels,
-    scale_positions,
-)
 from search_spaces.attention.layers import (
     OddSize,
     Reduction,
@@ -23,6 +17,12 @@ from search_spaces.attention.layers import (
     init_conv,
     scale_channels,
     zero_bias,
+)
+from search_spaces.attention.ops.fused import (
+    average,
+    average_and_maximum,
+    maximum_and_average_of_channels,
+    scale_positions,
 )
 from search_spaces.attention.registry import register
 

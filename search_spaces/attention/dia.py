@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from search_spaces.attention.fused import average
 from search_spaces.attention.layers import hidden_width, scale_channels
+from search_spaces.attention.ops.fused import average
 from search_spaces.attention.registry import register
 
 State = tuple[Tensor, Tensor]

@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
-from search_spaces.attention.fused import average
 from search_spaces.attention.layers import OddSize, scale_channels
+from search_spaces.attention.ops.fused import average
 from search_spaces.attention.registry import register
 
 

@@ -11,9 +11,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from search_spaces.attention.fused import average
 from search_spaces.attention.layers import Reduction, hidden_width, zero_bias
-from search_spaces.attention.pieces import is_eager_on_cpu, widen
+from search_spaces.attention.ops.fused import average
+from search_spaces.attention.ops.pieces import is_eager_on_cpu, widen
 from search_spaces.attention.registry import register
 from search_spaces.errors import InputError
 

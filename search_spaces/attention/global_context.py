@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from search_spaces.attention.fused import add_to_channels, average
 from search_spaces.attention.layers import Reduction, hidden_width, scale_channels, zero_bias
+from search_spaces.attention.ops.fused import add_to_channels, average
 from search_spaces.attention.registry import register
 
 Pooling = Literal["attention", "average"]

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from search_spaces.attention.fused import add_to_channels, average
 from search_spaces.attention.layers import Reduction, hidden_width, init_conv
+from search_spaces.attention.ops.fused import add_to_channels, average
 from search_spaces.attention.registry import register
 
 Context = Annotated[

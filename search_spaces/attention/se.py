@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from search_spaces.attention.fused import average
 from search_spaces.attention.layers import GATES, GateName, Reduction, hidden_width, scale_channels
+from search_spaces.attention.ops.fused import average
 from search_spaces.attention.registry import register
 
 

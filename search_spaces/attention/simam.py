@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from search_spaces.attention.fused import add_to_channels, average
+from search_spaces.attention.ops.fused import add_to_channels, average
 from search_spaces.attention.registry import register
 
 

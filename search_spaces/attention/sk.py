@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from search_spaces.attention.convolutions import check_plain, conv_arguments, reach, zero_padding
-from search_spaces.attention.fused import average
 from search_spaces.attention.layers import hidden_width, init_conv
+from search_spaces.attention.ops.fused import average
 from search_spaces.attention.registry import ConvGeometry, register
 from search_spaces.errors import InputError
 

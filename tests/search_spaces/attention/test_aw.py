@@ -12,8 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet50
 
 from search_spaces import Architecture
-from search_spaces.attention import ConvGeometry, aw_autograd, create, effective
-from search_spaces.attention.aw_forms import Geometry, choose_form, convolve, kernels, pool
+from search_spaces.attention import ConvGeometry, create, effective
+from search_spaces.attention.ops import aw_autograd
+from search_spaces.attention.ops.aw_forms import Geometry, choose_form, convolve, kernels, pool
 from search_spaces.errors import InputError
 
 # Input and output channels, size of the map, and the convolution's own settings.

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from search_spaces.attention.single_channel import convolve_single_channel
+from search_spaces.attention.ops.single_channel import convolve_single_channel
 
 
 @pytest.mark.parametrize("size", [1, 3, 7])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from search_spaces.attention import fused
+from search_spaces.attention.ops import fused
 
 # What it computes, the plain expression, and the shapes of its inputs after x.
 STEPS: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[str, ...]]] = {

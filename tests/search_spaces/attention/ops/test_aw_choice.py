@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from search_spaces.attention import aw_choice, aw_forms
-from search_spaces.attention.aw_choice import Problem, fastest
-from search_spaces.attention.aw_forms import FORMS, Geometry
+from search_spaces.attention.ops import aw_choice, aw_forms
+from search_spaces.attention.ops.aw_choice import Problem, fastest
+from search_spaces.attention.ops.aw_forms import FORMS, Geometry
 
 CPU = torch.device("cpu")
 Form = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from search_spaces.attention.entropy import CHANNELS, Axes
-from search_spaces.attention.pieces import is_eager_on_cpu, pieces, widen
+from search_spaces.attention.ops.entropy import CHANNELS, Axes
+from search_spaces.attention.ops.pieces import is_eager_on_cpu, pieces, widen
 
 
 def blurred_maxima(x_BCHW: Tensor, sides: tuple[Axes, ...], size: int, sigma: float) -> list[Tensor]:

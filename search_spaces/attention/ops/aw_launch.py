@@ -17,8 +17,8 @@ import triton  # type: ignore[import-untyped, import-not-found, unused-ignore]
 import triton.testing  # type: ignore[import-untyped, import-not-found, unused-ignore]
 from torch import Tensor
 
-from search_spaces.attention import aw_kernels
-from search_spaces.attention.aw_kernels import Conv
+from search_spaces.attention.ops import aw_kernels
+from search_spaces.attention.ops.aw_kernels import Conv
 
 Grid = Callable[[dict[str, int]], tuple[int, ...]]
 """Says from the sizes of a tile how many programs there are."""

@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from search_spaces.attention.aw_triton import available, tap_scaled_conv
+from search_spaces.attention.ops.aw_triton import available, tap_scaled_conv
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
 needs_gpu = pytest.mark.skipif(not available(), reason="needs a CUDA device of compute capability 8.0, and Triton")
 
@@ -237,7 +237,7 @@ def test_without_triton_the_operators_can_be_imported_and_are_not_available() ->
     code = (
         "import sys; sys.modules['triton'] = None\n"
         "import search_spaces\n"
-        "from search_spaces.attention.aw_triton import available\n"
+        "from search_spaces.attention.ops.aw_triton import available\n"
         "assert not available()\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

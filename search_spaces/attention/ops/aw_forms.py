@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from search_spaces.attention import aw_triton
-from search_spaces.attention.aw_autograd import (
+from search_spaces.attention.ops import aw_triton
+from search_spaces.attention.ops.aw_autograd import (
     Geometry,
     Grouped,
     Pool,
@@ -27,7 +27,7 @@ from search_spaces.attention.aw_autograd import (
     memory_format_of,
     side_by_side,
 )
-from search_spaces.attention.aw_choice import Problem, fastest
+from search_spaces.attention.ops.aw_choice import Problem, fastest
 
 __all__ = ["FORMS", "Geometry", "choose_form", "convolve", "kernels", "pool"]
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from search_spaces.attention import blurred_maximum, pieces
-from search_spaces.attention.blurred_maximum import blurred_maxima
-from search_spaces.attention.entropy import CHANNELS, POSITIONS
+from search_spaces.attention.ops import blurred_maximum, pieces
+from search_spaces.attention.ops.blurred_maximum import blurred_maxima
+from search_spaces.attention.ops.entropy import CHANNELS, POSITIONS
 
 layouts = pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from search_spaces.attention.pieces import is_eager_on_cpu
+from search_spaces.attention.ops.pieces import is_eager_on_cpu
 
 
 def convolve_single_channel(x_B1HW: Tensor, weight_11KK: Tensor) -> Tensor:

@@ -92,7 +92,7 @@ def _output_shape(x: Tensor, weight: Tensor, steps: Sequence[int]) -> list[int]:
 
 @torch.library.custom_op("search_spaces::tap_scaled_conv", mutates_args=())
 def _conv(x: Tensor, weight: Tensor, scale: Tensor, steps: Sequence[int]) -> Tensor:
-    from search_spaces.attention import aw_launch
+    from search_spaces.attention.ops import aw_launch
 
     x, weight, scale = _channels_last(x, weight, scale)
     out = _empty(x, _output_shape(x, weight, steps))
@@ -103,7 +103,7 @@ def _conv(x: Tensor, weight: Tensor, scale: Tensor, steps: Sequence[int]) -> Ten
 
 @torch.library.custom_op("search_spaces::tap_scaled_conv_input_grad", mutates_args=())
 def _input_grad(grad: Tensor, weight: Tensor, scale: Tensor, shape: Sequence[int], steps: Sequence[int]) -> Tensor:
-    from search_spaces.attention import aw_launch
+    from search_spaces.attention.ops import aw_launch
 
     grad, weight, scale = _channels_last(grad, weight, scale)
     out = _empty(grad, shape)
@@ -117,7 +117,7 @@ def _weight_grads(
     grad: Tensor, x: Tensor, weight: Tensor, scale: Tensor, steps: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of weight and scale: they come from one pass over the input."""
-    from search_spaces.attention import aw_launch
+    from search_spaces.attention.ops import aw_launch
 
     if not grad.numel():
         return torch.zeros_like(weight), torch.zeros_like(scale)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from search_spaces.attention import pieces as cutting
-from search_spaces.attention.entropy import CHANNELS, POSITIONS, entropy, mean_and_entropy
+from search_spaces.attention.ops import pieces as cutting
+from search_spaces.attention.ops.entropy import CHANNELS, POSITIONS, entropy, mean_and_entropy
 
 BOTH = (POSITIONS, CHANNELS)
 layouts = pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from search_spaces.attention import pieces, two_sided_weights
-from search_spaces.attention.two_sided_weights import weigh_two_sided
+from search_spaces.attention.ops import pieces, two_sided_weights
+from search_spaces.attention.ops.two_sided_weights import weigh_two_sided
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

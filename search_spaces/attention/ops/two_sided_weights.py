@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from search_spaces.attention.pieces import is_eager_on_cpu, pieces
+from search_spaces.attention.ops.pieces import is_eager_on_cpu, pieces
 
 
 def weigh_two_sided(x_BCHW: Tensor, channel_BC11: Tensor, spatial_B1HW: Tensor) -> Tensor:

@@ -114,7 +114,7 @@ class Architecture:
                 shared = spec.share if spec.share and members[spec.share] > 1 else None
                 group = groups.setdefault(shared, len(groups)) if shared else None
                 modules.append({**dict(what_is_built(sites[name], spec)), "share": group})
-        whole = {"format": FORMAT, "host": self.host.model_dump(), "sites": list(built.items())}
+        whole = {"format": FORMAT, "host": self.host.to_dict(), "sites": list(built.items())}
         return json.dumps(whole, sort_keys=True, separators=(",", ":"))
 
     @cached_property
@@ -133,7 +133,7 @@ class Architecture:
         for name, specs in self.items:
             written = [spec.to_dict() for spec in specs]
             placement[name] = written[0] if len(written) == 1 else written
-        return {"host": self.host.model_dump(), "placement": placement}
+        return {"host": self.host.to_dict(), "placement": placement}
 
     def to_yaml(self) -> str:
         """Return it as the text of a YAML file with every site spelled out."""

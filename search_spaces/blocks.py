@@ -88,11 +88,11 @@ def find_blocks(host: HostGraph) -> list[Block]:
         owner = list(host.owners(node))[-1:]
         if merge and owner:
             merges[owner[0]] = merge
-    classes = {type(host.root.get_submodule(path)) for path in merges}
+    classes = {type(host.submodule(path)) for path in merges}
     nodes: dict[str, list[fx.Node]] = {}
     for node in host.graph.nodes:
         for path in host.owners(node):
-            if type(host.root.get_submodule(path)) in classes:
+            if type(host.submodule(path)) in classes:
                 nodes.setdefault(path, []).append(node)
     blocks = [_block(host, path, inside, merges.get(path)) for path, inside in nodes.items()]
     return [block for block in blocks if block.convs and is_feature_map(host.shapes.get(block.out))]

@@ -20,9 +20,9 @@ from search_spaces.attention import bridge_from, entry
 from search_spaces.attention.ba import BridgeWeights
 from search_spaces.attention.layers import scale_channels
 from search_spaces.fitting import ModuleSpec, bridged, build_module
-from search_spaces.hosts import HostConfig, build_host, build_host_on_meta
+from search_spaces.hosts import HostConfig
+from search_spaces.networks import build_network, build_network_on_meta, trace_host
 from search_spaces.sites import Site, find_sites
-from search_spaces.tracing import trace_host
 
 Placement = tuple[tuple[str, tuple[ModuleSpec, ...]], ...]
 """The occupied sites in network order, each with its modules in order."""
@@ -33,20 +33,20 @@ _AS_MAP = (slice(None), slice(None), None, None)
 _OUT_OF_PLACE: dict[Any, Any] = {operator.iadd: operator.add, "add_": "add"}
 
 
-def build(host: HostConfig, placement: Placement, seed: int) -> fx.GraphModule:
+def build(host: HostConfig, placement: Placement, seed: int) -> nn.Module:
     """Build the network on the CPU.
 
     The host is drawn from `seed` first, then each module from (seed, site): every architecture gets the same
     host weights from the same seed. The global generator is left as it was.
     """
     with _seeded(seed):
-        network = build_host(host)
+        network = build_network(host)
     return _edit(host, network, placement, lambda name: _seeded(_derive(seed, name)))
 
 
-def build_on_meta(host: HostConfig, placement: Placement) -> fx.GraphModule:
+def build_on_meta(host: HostConfig, placement: Placement) -> nn.Module:
     """Build the network without data (meta device), for counting."""
-    return _edit(host, build_host_on_meta(host), placement, lambda _: torch.device("meta"))
+    return _edit(host, build_network_on_meta(host), placement, lambda _: torch.device("meta"))
 
 
 @contextmanager
@@ -71,9 +71,9 @@ def _edit(
     network: nn.Module,
     placement: Placement,
     context: Callable[[str], AbstractContextManager[object]],
-) -> fx.GraphModule:
+) -> nn.Module:
     """Place the modules, each built inside `context(<site>#<position>)`."""
-    editor = _Editor(network, trace_host(host).graph)
+    editor = _Editor(network.get_submodule(host.traced_part), trace_host(host).graph)
     sites = {site.name: site for site in find_sites(host)}
     num_placed: Counter[str] = Counter()
     for name, specs in placement:
@@ -82,7 +82,11 @@ def _edit(
             with context(f"{known_as}#{num_placed[known_as]}"):
                 editor.place(sites[name], num_placed[known_as], spec)
             num_placed[known_as] += 1
-    return editor.finish()
+    edited = editor.finish()
+    if not host.traced_part:
+        return edited
+    network.set_submodule(host.traced_part, edited)
+    return network
 
 
 def no_attention(x_BCHW: Tensor) -> Tensor:

@@ -21,8 +21,8 @@ from search_spaces.attention import (
 )
 from search_spaces.errors import InputError
 from search_spaces.hosts import HostConfig
+from search_spaces.networks import trace_host
 from search_spaces.sites import Site, Source
-from search_spaces.tracing import trace_host
 
 NONE = "none"
 """What a file calls the module of an empty site."""

@@ -8,7 +8,8 @@ from torch import nn
 from search_spaces.attention import ConvGeometry
 from search_spaces.blocks import Block, Stage, find_stages
 from search_spaces.hosts import HostConfig, host_entry
-from search_spaces.tracing import HostGraph, trace_host
+from search_spaces.networks import trace_host
+from search_spaces.tracing import HostGraph
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor, fx, nn
 from torchvision.ops import StochasticDepth
 
 from search_spaces.errors import InputError
-from search_spaces.hosts import HostConfig, build_host_on_meta
 
 Shape = tuple[int, ...]
 
@@ -52,12 +51,14 @@ class HostGraph:
     """
 
     root: nn.Module
-    """The bare host on the meta device (shapes only, no data)."""
+    """The module that was traced, on the meta device (shapes only, no data)."""
     graph: fx.Graph
     shapes: dict[fx.Node, Shape]
     """Shape without the batch dimension of each node that is a tensor."""
     ancestors: dict[fx.Node, int]
     """The nodes that each node depends on, itself included, as a set of bits in graph order."""
+    prefix: str = ""
+    """What the paths of the host's own modules begin with (see `HostConfig.prefix`)."""
 
     def node(self, name: str) -> fx.Node:
         """Return the node called `name`."""
@@ -94,11 +95,16 @@ class HostGraph:
         return sum(1 << i for i, node in enumerate(self.graph.nodes) if self.is_conv(node))
 
     def owners(self, node: fx.Node) -> Iterator[str]:
-        """Yield the paths of the modules in whose forward the node stands, the outermost first."""
+        """Yield the paths in the host of its modules in whose forward the node stands, the outermost first."""
         stack: dict[str, Any] = node.meta.get("nn_module_stack", {})
         for path, _ in stack.values():
-            if path and not (node.op == "call_module" and path == node.target):
-                yield path
+            in_host = path.startswith(self.prefix) and len(path) > len(self.prefix)
+            if in_host and not (node.op == "call_module" and path == node.target):
+                yield path.removeprefix(self.prefix)
+
+    def submodule(self, path: str) -> nn.Module:
+        """Return the host's module of a path that `owners` gave."""
+        return self.root.get_submodule(self.prefix + path)
 
 
 def _inputs_bits(host: HostGraph, node: fx.Node) -> int:
@@ -109,23 +115,21 @@ def _inputs_bits(host: HostGraph, node: fx.Node) -> int:
     return bits
 
 
-@lru_cache(maxsize=64)
-def trace_host(config: HostConfig) -> HostGraph:
-    """Trace a host once on the meta device; the result is shared, so it must not be changed.
+def trace(root: nn.Module, image: Tensor, prefix: str = "") -> HostGraph:
+    """Trace a module that reads images of this shape; both are on the meta device.
 
     Raises:
-        InputError: the host cannot read images of this size.
+        InputError: the module cannot read such images.
     """
-    root = build_host_on_meta(config).eval()
-    image = torch.empty(1, config.channels, config.input, config.input, device="meta")
-    graph = HostTracer().trace(root)
+    graph = HostTracer().trace(root.eval())
     recorder = _ShapeRecorder(fx.GraphModule(root, graph))
     try:
         recorder.run(image)
     except RuntimeError as error:
-        raise InputError(f"{config.name} cannot read {config.input}x{config.input} images: {error}") from error
+        height, width = image.shape[2:]
+        raise InputError(f"it cannot read {height}x{width} images: {error}") from error
     shapes = {node: recorder.shapes[node.name] for node in graph.nodes if node.name in recorder.shapes}
-    return HostGraph(root, graph, shapes, _ancestors(graph))
+    return HostGraph(root, graph, shapes, _ancestors(graph), prefix)
 
 
 def _ancestors(graph: fx.Graph) -> dict[fx.Node, int]:

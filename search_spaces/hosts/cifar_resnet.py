@@ -4,8 +4,28 @@ He et al., "Deep Residual Learning for Image Recognition", arXiv:1512.03385, sec
 blocks with 16, 32 and 64 channels and parameter-free shortcuts (option A).
 """
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from search_spaces.hosts.entry import HostEntry
+
+if TYPE_CHECKING:
+    from search_spaces.hosts.config import HostConfig
+
+DEPTHS = (20, 32, 56, 110)
+PAPER = "He et al., 2015, arXiv:1512.03385, section 4.2"
+
+
+def cifar_resnets() -> list[HostEntry]:
+    """Return the family's hosts."""
+    return [HostEntry(f"resnet{depth}", PAPER, _build, classes=10, input=32, stems=("cifar",)) for depth in DEPTHS]
+
+
+def _build(config: "HostConfig") -> nn.Module:
+    depth = int(config.name.removeprefix("resnet"))
+    return CifarResNet(depth, classes=config.classes, channels=config.channels)
 
 
 class CifarResNet(nn.Module):

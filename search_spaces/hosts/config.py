@@ -1,12 +1,20 @@
 """What names a host: a network, its classes and the images it reads."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from search_spaces.config import Config
 from search_spaces.errors import InputError
 from search_spaces.hosts.registry import host_entry, host_names
+
+Head = Literal["classify", "segment", "fasterrcnn", "maskrcnn", "keypointrcnn", "retinanet", "fcos"]
+
+DETECTORS: tuple[Head, ...] = ("fasterrcnn", "maskrcnn", "keypointrcnn", "retinanet", "fcos")
+"""Heads whose network is one of torchvision's detectors, of which backbone and pyramid are traced."""
+
+_LATER_KEYS = ("width", "own_attention", "neck", "head")
+"""Left out where they have their defaults, so that the identities of before they existed stay."""
 
 
 def _list_names(schema: dict[str, Any]) -> None:
@@ -29,6 +37,37 @@ class HostConfig(Config):
     other."""
     pretrained: bool = False
     """Start from the ImageNet weights that torchvision publishes for this host."""
+    width: float = Field(1.0, gt=0, le=100)
+    """Multiplies the channels of every stage; not all hosts have widths other than 1."""
+    own_attention: Literal["keep", "remove"] = "keep"
+    """`remove`: build the host without the squeeze-excitation (or similar) that it has of itself."""
+    neck: Literal["fpn"] | None = None
+    """`fpn`: a feature pyramid over the stages, with the sites `fpn/lateral<i>`, `fpn/output<i>`, `fpn/merge<i>`."""
+    head: Head = "classify"
+    """What reads the pyramid (or, for `classify` without a neck, the host's own features)."""
+
+    @property
+    def bare(self) -> "HostConfig":
+        """The host without neck and head."""
+        return self.model_copy(update={"neck": None, "head": "classify"})
+
+    @property
+    def traced_part(self) -> str:
+        """The path of the module in which the sites are; empty for the whole network."""
+        return "backbone" if self.head in DETECTORS else ""
+
+    @property
+    def prefix(self) -> str:
+        """What the paths of the host's own modules begin with in the traced part."""
+        return "body." if self.neck else ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain data, canonical: defaults filled in."""
+        written = self.model_dump()
+        defaults = type(self).model_fields
+        return {
+            key: value for key, value in written.items() if key not in _LATER_KEYS or value != defaults[key].default
+        }
 
     @model_validator(mode="before")
     @classmethod
@@ -59,3 +98,9 @@ class HostConfig(Config):
         if pretrained and (host.get("stem", "imagenet"), host.get("channels", 3)) != ("imagenet", 3):
             raise InputError("pretrained weights are for `stem: imagenet` and `channels: 3`")
         return pretrained
+
+    @model_validator(mode="after")
+    def _head_has_its_neck(self) -> Self:
+        if self.head != "classify" and self.neck is None:
+            raise InputError(f"head: {self.head} reads a pyramid; add neck: fpn")
+        return self

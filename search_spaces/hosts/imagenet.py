@@ -1,11 +1,12 @@
 """The ImageNet hosts: torchvision's residual families, with the stem of their paper or one for small images."""
 
 import re
-from functools import cache
 from typing import TYPE_CHECKING
 
 import torchvision
 from torch import nn
+
+from search_spaces.hosts.entry import HostEntry
 
 if TYPE_CHECKING:
     from search_spaces.hosts.config import HostConfig
@@ -22,12 +23,15 @@ _FAMILIES = {
 }
 
 
-@cache
-def imagenet_names() -> dict[str, str]:
-    """Return {name in torchvision: paper} of the supported families."""
+def imagenet_hosts() -> list[HostEntry]:
+    """Return the hosts of the supported families."""
     names = torchvision.models.list_models(module=torchvision.models)
-    papers = ((name, _paper_of(name)) for name in names)
-    return {name: paper for name, paper in papers if paper}
+    stems = ("imagenet", "cifar")
+    return [
+        HostEntry(name, paper, build_imagenet_host, classes=1000, input=224, stems=stems, has_weights=True)
+        for name in names
+        if (paper := _paper_of(name))
+    ]
 
 
 def _paper_of(name: str) -> str | None:

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from search_spaces import HostConfig, InputError, find_sites
-from search_spaces.hosts import build_host, build_host_on_meta, host_names
+from search_spaces.hosts import build_host, host_names
 from search_spaces.hosts.cifar_resnet import CifarBlock, CifarResNet
+from search_spaces.networks import build_network_on_meta
 from search_spaces.yaml_files import Document, validate
 
 
@@ -45,7 +46,7 @@ def test_every_host_is_traced_and_has_sites(name: str) -> None:
 
 def test_the_stem_for_small_images_keeps_the_resolution(family: HostConfig) -> None:
     cifar = family.model_copy(update={"stem": "cifar"})
-    network = build_host_on_meta(cifar)
+    network = build_network_on_meta(cifar)
     stem = convs(network)[0]
     assert (stem.kernel_size, stem.stride, stem.padding) == ((3, 3), (1, 1), (1, 1))
     assert not any(isinstance(module, nn.MaxPool2d) for module in network.modules())
@@ -58,7 +59,7 @@ def test_the_stem_for_small_images_keeps_the_resolution(family: HostConfig) -> N
 
 def test_only_the_stem_knows_how_many_channels_images_have(family: HostConfig) -> None:
     grey, colour = (
-        {name: tensor.shape for name, tensor in build_host_on_meta(config).state_dict().items()}
+        {name: tensor.shape for name, tensor in build_network_on_meta(config).state_dict().items()}
         for config in (family.model_copy(update={"channels": n}) for n in (1, 3))
     )
     assert grey.keys() == colour.keys()
@@ -76,7 +77,7 @@ def test_the_stem_is_drawn_like_the_convolution_it_replaces() -> None:
 
 def test_a_host_on_meta_is_the_host_without_data(family: HostConfig) -> None:
     state = torch.get_rng_state()
-    without = build_host_on_meta(family)
+    without = build_network_on_meta(family)
     assert torch.equal(state, torch.get_rng_state())
     assert {tensor.device.type for tensor in without.state_dict().values()} == {"meta"}
     shapes = {name: tensor.shape for name, tensor in build_host(family).state_dict().items()}

@@ -22,7 +22,8 @@ from search_spaces.attention.layers import scale_channels
 from search_spaces.fitting import ModuleSpec, bridged, build_module
 from search_spaces.hosts import HostConfig
 from search_spaces.networks import build_network, build_network_on_meta, trace_host
-from search_spaces.sites import Site, find_sites
+from search_spaces.site_type import Site
+from search_spaces.sites import find_sites
 
 Placement = tuple[tuple[str, tuple[ModuleSpec, ...]], ...]
 """The occupied sites in network order, each with its modules in order."""

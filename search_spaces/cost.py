@@ -18,7 +18,8 @@ from search_spaces.attention import create, entry
 from search_spaces.fitting import ModuleSpec, bridged, conv_at, module_on_meta, on_meta
 from search_spaces.hosts import HostConfig
 from search_spaces.networks import trace_host
-from search_spaces.sites import Site, Source, find_sites
+from search_spaces.site_type import Site, Source
+from search_spaces.sites import find_sites
 from search_spaces.tracing import Shape
 
 TYPICAL = (14, 14)

@@ -10,7 +10,8 @@ from search_spaces.attention import entry
 from search_spaces.errors import InputError
 from search_spaces.fitting import NONE, ModuleSpec, check_fit, make_spec, sharing_key, what_is_built
 from search_spaces.hosts import HostConfig
-from search_spaces.sites import Site, find_sites
+from search_spaces.site_type import Site
+from search_spaces.sites import find_sites
 from search_spaces.space_config import ChoiceConfig, SpaceConfig
 from search_spaces.yaml_files import Document
 

@@ -22,7 +22,7 @@ from search_spaces.attention import (
 from search_spaces.errors import InputError
 from search_spaces.hosts import HostConfig
 from search_spaces.networks import trace_host
-from search_spaces.sites import Site, Source
+from search_spaces.site_type import Site, Source
 
 NONE = "none"
 """What a file calls the module of an empty site."""

@@ -13,7 +13,7 @@ Head = Literal["classify", "segment", "fasterrcnn", "maskrcnn", "keypointrcnn", 
 DETECTORS: tuple[Head, ...] = ("fasterrcnn", "maskrcnn", "keypointrcnn", "retinanet", "fcos")
 """Heads whose network is one of torchvision's detectors, of which backbone and pyramid are traced."""
 
-_LATER_KEYS = ("width", "own_attention", "neck", "head")
+_LATER_KEYS = ("width", "neck", "head")
 """Left out where they have their defaults, so that the identities of before they existed stay."""
 
 
@@ -39,8 +39,6 @@ class HostConfig(Config):
     """Start from the ImageNet weights that torchvision publishes for this host."""
     width: float = Field(1.0, gt=0, le=100)
     """Multiplies the channels of every stage; not all hosts have widths other than 1."""
-    own_attention: Literal["keep", "remove"] = "keep"
-    """`remove`: build the host without the squeeze-excitation (or similar) that it has of itself."""
     neck: Literal["fpn"] | None = None
     """`fpn`: a feature pyramid over the stages, with the sites `fpn/lateral<i>`, `fpn/output<i>`, `fpn/merge<i>`."""
     head: Head = "classify"

@@ -11,7 +11,7 @@ from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -45,6 +45,8 @@ class PrintedCount(Config):
     """The shipped placements of the row."""
     unused: int = Field(0, ge=0)
     """Parameters inside the printed figure that the released code makes and never uses."""
+    left_out: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    """From what our network has and the paper's has not, or does not train, to its parameters."""
     truncated: bool = False
     """The figure is cut off, not rounded."""
     waits_for: str | None = None
@@ -67,7 +69,8 @@ class PrintedCount(Config):
         """Return a number of parameters in the row's unit, to its digits."""
         digits = Decimal(1).scaleb(-len(self.printed.partition(".")[2]))
         rounding = ROUND_DOWN if self.truncated else ROUND_HALF_UP
-        return str((Decimal(params + self.unused) / UNITS[self.unit]).quantize(digits, rounding))
+        counted = params + self.unused - sum(self.left_out.values())
+        return str((Decimal(counted) / UNITS[self.unit]).quantize(digits, rounding))
 
 
 class PrintedCounts(Config):
@@ -108,6 +111,7 @@ class Comparison:
             return f"not obtainable: {self.row.not_obtainable}"
         how = ["truncated"] if self.row.truncated else []
         how += [f"with {self.row.unused:,} unused parameters of the released code"] if self.row.unused else []
+        how += [f"without {count:,} parameters: {what}" for what, count in self.row.left_out.items()]
         return self.kind + (f" ({', '.join(how)})" if how else "")
 
 

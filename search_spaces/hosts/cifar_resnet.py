@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from search_spaces.hosts.entry import HostEntry
+from search_spaces.hosts.widths import scale
 
 if TYPE_CHECKING:
     from search_spaces.hosts.config import HostConfig
@@ -20,34 +21,42 @@ PAPER = "He et al., 2015, arXiv:1512.03385, section 4.2"
 
 def cifar_resnets() -> list[HostEntry]:
     """Return the family's hosts."""
-    return [HostEntry(f"resnet{depth}", PAPER, _build, classes=10, input=32, stems=("cifar",)) for depth in DEPTHS]
+    return [
+        HostEntry(
+            f"resnet{depth}", PAPER, _build, classes=10, input=32, stems=("cifar",), widths=True, width_divisor=16
+        )
+        for depth in DEPTHS
+    ]
 
 
 def _build(config: "HostConfig") -> nn.Module:
     depth = int(config.name.removeprefix("resnet"))
-    return CifarResNet(depth, classes=config.classes, channels=config.channels)
+    return CifarResNet(depth, config.width, classes=config.classes, channels=config.channels)
 
 
 class CifarResNet(nn.Module):
     """ResNet-20/32/44/56/110 for small images: (N, channels, H, W) -> (N, classes).
 
+    `width` multiplies the channels of the stem too, which the first block's parameter-free shortcut passes on.
+
     Raises:
-        ValueError: `depth` is not 6n + 2.
+        ValueError: `depth` is not 6n + 2, or 16 times `width` is no whole number.
     """
 
-    def __init__(self, depth: int, *, classes: int = 10, channels: int = 3) -> None:
+    def __init__(self, depth: int, width: float = 1.0, *, classes: int = 10, channels: int = 3) -> None:
         super().__init__()
         if depth < 8 or (depth - 2) % 6:
             raise ValueError(f"a CIFAR ResNet has 6n + 2 layers, got {depth}")
         num_blocks = (depth - 2) // 6
-        self.conv1 = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(16)
+        first, second, third = (scale(base, width) for base in (16, 32, 64))
+        self.conv1 = nn.Conv2d(channels, first, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(first)
         self.relu = nn.ReLU(inplace=True)
-        self.layer1 = _stage(16, 16, num_blocks, stride=1)
-        self.layer2 = _stage(16, 32, num_blocks, stride=2)
-        self.layer3 = _stage(32, 64, num_blocks, stride=2)
+        self.layer1 = _stage(first, first, num_blocks, stride=1)
+        self.layer2 = _stage(first, second, num_blocks, stride=2)
+        self.layer3 = _stage(second, third, num_blocks, stride=2)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(64, classes)
+        self.fc = nn.Linear(third, classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -74,10 +83,11 @@ class CifarBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
         self.stride = stride
-        self.pad = (channels - channels_in) // 2
+        before = (channels - channels_in) // 2
+        self.pad = (before, channels - channels_in - before)
 
     def forward(self, x: Tensor) -> Tensor:
         branch = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-        if self.stride > 1 or self.pad:
-            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.pad, self.pad))
+        if self.stride > 1 or any(self.pad):
+            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, *self.pad))
         return self.relu(branch + x)  # type: ignore[no-any-return]

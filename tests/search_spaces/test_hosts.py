@@ -29,6 +29,10 @@ def test_defaults_are_those_of_the_host() -> None:
 def test_every_family_of_the_plan_is_there() -> None:
     wanted = {"resnet110", "resnet152", "resnext101_64x4d", "wide_resnet50_2", "mobilenet_v2"}
     wanted |= {"mobilenet_v3_large", "efficientnet_b7", "efficientnet_v2_l", "regnet_x_32gf", "regnet_y_128gf"}
+    wanted |= {"preresnet164", "wrn28_8", "wrn28_10", "wrn40_10", "resnext29_8x64d", "resnext29_16x64d"}
+    wanted |= {"densenet_bc_100_12", "mobilenet_v1", "cifar_mobilenet_v2", "cifar_shufflenet_v2_x1_0"}
+    wanted |= {"aff_resnet20_b1", "aff_inception_resnet20_b4", "aff_resnext38_32x4d"}
+    wanted |= {"aff_resnet50", "aff_resnext50_32x4d"}
     assert wanted <= set(host_names())
 
 
@@ -39,7 +43,10 @@ def test_every_host_is_traced_and_has_sites(name: str) -> None:
     assert len(set(names)) == len(names)
     stages = list(dict.fromkeys(site.stage for site in sites))
     assert [site.stage for site in sites if site.place == "end"] == stages[:-1]
-    assert {"conv", "after_conv", "branch", "merge", "out"} <= {site.place_kind for site in sites}
+    kinds = {site.place_kind for site in sites}
+    assert {"conv", "out"} <= kinds
+    # What has no residual addition has concatenations or, as MobileNet v1, neither.
+    assert {"branch", "merge"} <= kinds or not {"branch", "merge"} & kinds
     heights = [next(site.resolution[0] for site in sites if site.stage == stage) for stage in stages]
     assert heights == sorted(heights, reverse=True)
 
@@ -124,7 +131,7 @@ def test_an_unknown_host_is_answered_with_the_nearest() -> None:
         ({"name": "resnet50", "classes": 0}, "classes: must be greater than or equal to 1, got 0"),
         ({"name": "resnet50", "input": 10**9}, "input: must be less than or equal to 10000, got 1000000000"),
         ({"name": "resnet50", "classes": True}, "classes: must be a whole number, got True"),
-        ({"name": "resnet50", "width": 2}, "width: unknown key; allowed: channels, classes"),
+        ({"name": "resnet50", "widths": 2}, "widths: unknown key; allowed: channels, classes"),
         ({}, "the key 'name' is missing"),
     ],
 )

@@ -1,23 +1,26 @@
 """A host as a graph: one symbolic trace and the shape of every tensor in it."""
 
 import math
-from collections.abc import Iterator
+import operator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torchvision.ops import StochasticDepth
 
 from search_spaces.errors import InputError
+from search_spaces.host_tracer import trace_in_both_modes
 
 Shape = tuple[int, ...]
 
-_NORMS_AND_ACTIVATIONS = (
+_NORM_OR_ACTIVATION_FILES = (
     "torch.nn.modules.batchnorm",
+    "torch.nn.modules.instancenorm",
     "torch.nn.modules.normalization",
     "torch.nn.modules.activation",
+    "timm.layers.activations",
+    "timm.layers.inplace_abn",
 )
 _ACTIVATION_FUNCTIONS = {
     "relu",
@@ -33,14 +36,7 @@ _ACTIVATION_FUNCTIONS = {
 }
 
 
-class HostTracer(fx.Tracer):
-    """Traces what a host computes; what differs between training and evaluation stays a module.
-
-    A trace in eval mode through stochastic depth would bake `training=False` in, and the layer would vanish.
-    """
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, StochasticDepth) or super().is_leaf_module(m, module_qualified_name)
+_ADDITIONS = (operator.add, operator.iadd, torch.add)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,21 +66,37 @@ class HostGraph:
 
     def module(self, node: fx.Node) -> nn.Module | None:
         """Return the module that the node calls, or None."""
-        return self.root.get_submodule(str(node.target)) if node.op == "call_module" else None
+        return self._called.get(node)
+
+    @cached_property
+    def _called(self) -> dict[fx.Node, nn.Module]:
+        return {node: self._by_path[str(node.target)] for node in self.graph.nodes if node.op == "call_module"}
+
+    @cached_property
+    def _by_path(self) -> dict[str, nn.Module]:
+        return dict(self.root.named_modules(remove_duplicate=False))
 
     def is_conv(self, node: fx.Node) -> bool:
-        return isinstance(self.module(node), nn.Conv2d)
+        return node in self._conv_nodes
+
+    @cached_property
+    def _conv_nodes(self) -> frozenset[fx.Node]:
+        return frozenset(node for node in self.graph.nodes if isinstance(self.module(node), nn.Conv2d))
 
     def is_norm_or_activation(self, node: fx.Node) -> bool:
         module = self.module(node)
         if module is not None:
-            return type(module).__module__ in _NORMS_AND_ACTIVATIONS
+            return _is_norm_or_activation(module)
         name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
         return node.op in ("call_function", "call_method") and name in _ACTIVATION_FUNCTIONS
 
     def depends_on(self, node: fx.Node, other: fx.Node) -> bool:
         """Return whether `node` is computed from `other` (or is it)."""
-        return bool(self.ancestors[node] & (self.ancestors[other] & ~_inputs_bits(self, other)))
+        return bool(self.ancestors[node] >> self._positions[other] & 1)
+
+    @cached_property
+    def _positions(self) -> dict[fx.Node, int]:
+        return {node: position for position, node in enumerate(self.graph.nodes)}
 
     def num_convs(self, bits: int) -> int:
         """Count the convolutions in a set of nodes given as bits."""
@@ -94,41 +106,37 @@ class HostGraph:
     def _conv_bits(self) -> int:
         return sum(1 << i for i, node in enumerate(self.graph.nodes) if self.is_conv(node))
 
-    def owners(self, node: fx.Node) -> Iterator[str]:
-        """Yield the paths in the host of its modules in whose forward the node stands, the outermost first."""
+    def owners(self, node: fx.Node) -> tuple[str, ...]:
+        """Return the paths in the host of its modules in whose forward the node stands, the outermost first."""
+        return self._owners[node]
+
+    @cached_property
+    def _owners(self) -> dict[fx.Node, tuple[str, ...]]:
+        return {node: self._owners_of(node) for node in self.graph.nodes}
+
+    def _owners_of(self, node: fx.Node) -> tuple[str, ...]:
         stack: dict[str, Any] = node.meta.get("nn_module_stack", {})
-        for path, _ in stack.values():
-            in_host = path.startswith(self.prefix) and len(path) > len(self.prefix)
-            if in_host and not (node.op == "call_module" and path == node.target):
-                yield path.removeprefix(self.prefix)
+        called = node.target if node.op == "call_module" else None
+        paths = (path for path, _ in stack.values() if path != called)
+        return tuple(
+            path.removeprefix(self.prefix) for path in paths if path.startswith(self.prefix) and path != self.prefix
+        )
 
     def submodule(self, path: str) -> nn.Module:
         """Return the host's module of a path that `owners` gave."""
-        return self.root.get_submodule(self.prefix + path)
-
-
-def _inputs_bits(host: HostGraph, node: fx.Node) -> int:
-    """Return the bits of everything that `node` depends on without itself."""
-    bits = 0
-    for parent in node.all_input_nodes:
-        bits |= host.ancestors[parent]
-    return bits
+        return self._by_path[self.prefix + path]
 
 
 def trace(root: nn.Module, image: Tensor, prefix: str = "") -> HostGraph:
     """Trace a module that reads images of this shape; both are on the meta device.
 
+    Functional dropout in it becomes modules of `root` (see `host_tracer.add_dropouts`).
+
     Raises:
-        InputError: the module cannot read such images.
+        InputError: the module's code cannot be traced, or the module cannot read such images.
     """
-    graph = HostTracer().trace(root.eval())
-    recorder = _ShapeRecorder(fx.GraphModule(root, graph))
-    try:
-        recorder.run(image)
-    except RuntimeError as error:
-        height, width = image.shape[2:]
-        raise InputError(f"it cannot read {height}x{width} images: {error}") from error
-    shapes = {node: recorder.shapes[node.name] for node in graph.nodes if node.name in recorder.shapes}
+    graph = trace_in_both_modes(root)
+    shapes = _record_shapes(root, graph, image)
     return HostGraph(root, graph, shapes, _ancestors(graph), prefix)
 
 
@@ -142,19 +150,76 @@ def _ancestors(graph: fx.Graph) -> dict[fx.Node, int]:
     return result
 
 
-class _ShapeRecorder(fx.Interpreter):
-    """Runs a graph and keeps the shape of every tensor by the name of its node."""
+def _record_shapes(root: nn.Module, graph: fx.Graph, image: Tensor) -> dict[fx.Node, Shape]:
+    """Run a graph and return the shape of every tensor in it, without its batch dimension."""
+    recorder = _ShapeRecorder(root, graph=graph)
+    try:
+        with torch.no_grad():
+            recorder.run(image)
+    except Exception as error:  # Whatever the code of a host may raise.
+        height, width = image.shape[2:]
+        where = f" (at {recorder.running})" if recorder.running else ""
+        raise InputError(
+            f"it cannot read {height}x{width} images{where}: {str(error).partition(chr(10))[0]}"
+        ) from error
+    return recorder.shapes
 
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.shapes: dict[str, Shape] = {}
+
+class _ShapeRecorder(fx.Interpreter):
+    """Runs a graph and keeps the shape of every tensor.
+
+    It answers without computing where that is easy: torch's own way to a shape took most of the time of a trace.
+    """
+
+    def __init__(self, root: nn.Module, graph: fx.Graph) -> None:
+        super().__init__(root, graph=graph)
+        self.extra_traceback = False
+        self.shapes: dict[fx.Node, Shape] = {}
+        self.running = ""
+        """The module in whose code the last node stands."""
 
     def run_node(self, n: fx.Node) -> Any:
-        with torch.no_grad():
-            result = super().run_node(n)
+        self.running = next(reversed(n.meta.get("nn_module_stack", {"": None})))
+        result = getattr(self, n.op)(n.target, *self.fetch_args_kwargs_from_env(n))
         if isinstance(result, Tensor):
-            self.shapes[n.name] = tuple(result.shape[1:])
+            self.shapes[n] = tuple(result.shape[1:])
         return result
+
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        module = self.submodules[target]
+        if len(args) == 1 and not kwargs and isinstance(args[0], Tensor):
+            if _is_norm_or_activation(module):
+                return args[0]
+            if type(module) is nn.Conv2d and args[0].dim() == 4 and isinstance(module.padding, tuple):
+                return _convolve(module, args[0])
+        return module(*args, **kwargs)
+
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if target in _ADDITIONS and all(isinstance(arg, Tensor) and arg.shape == args[0].shape for arg in args):
+            return args[0]
+        return target(*args, **kwargs)
+
+
+def _convolve(conv: nn.Conv2d, x_BCHW: Tensor) -> Tensor:
+    """Return what a convolution answers on the meta device."""
+    num_images, channels, *size = x_BCHW.shape
+    if channels != conv.in_channels:
+        raise InputError(f"expected {conv.in_channels} channels, got {channels}")
+    assert isinstance(conv.padding, tuple)
+    geometry = zip(size, conv.kernel_size, conv.stride, conv.padding, conv.dilation, strict=True)
+    size = [(n + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1 for n, kernel, stride, pad, dilation in geometry]
+    if min(size) < 1:
+        raise InputError(f"a kernel of {conv.kernel_size} is larger than its input, {tuple(x_BCHW.shape[2:])}")
+    return x_BCHW.new_empty(num_images, conv.out_channels, *size)
+
+
+def _is_norm_or_activation(module: nn.Module) -> bool:
+    """Return whether a module is one of the layers that may follow a convolution, or derived from one."""
+    if isinstance(module, nn.GLU | nn.MultiheadAttention):  # Torch has them among its activations.
+        return False
+    if any(base.__module__.startswith(_NORM_OR_ACTIVATION_FILES) for base in type(module).__mro__):
+        return True
+    return "Norm" in type(module).__name__ and not any(isinstance(m, nn.Conv2d | nn.Linear) for m in module.modules())
 
 
 def is_feature_map(shape: Shape | None) -> bool:

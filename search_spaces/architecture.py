@@ -13,11 +13,13 @@ from typing import Any
 from pydantic import Field, field_validator
 from torch import nn
 
+from search_spaces.attention import entry
 from search_spaces.build import build
 from search_spaces.config import Config
 from search_spaces.errors import InputError, nearest, unknown
 from search_spaces.fitting import NONE, ModuleSpec, check_fit, make_spec, sharing_key, what_is_built
 from search_spaces.hosts import HostConfig
+from search_spaces.naming import tensor_names
 from search_spaces.site_type import Site
 from search_spaces.sites import find_sites
 from search_spaces.yaml_files import Document, dump_yaml, read_yaml, validate
@@ -105,17 +107,24 @@ class Architecture:
         """The canonical JSON of what would be built; two architectures are one if theirs is equal."""
         groups: dict[str, int] = {}
         sites = {site.name: site for site in find_sites(self.host)}
+        names = tensor_names(sites, self.items)
         members = Counter(spec.share for _, specs in self.items for spec in specs)
         built: dict[str, list[dict[str, Any]]] = {}
         for name, specs in self.items:
-            # One tensor may have two names; its modules stand in one list.
-            modules = built.setdefault(sites[name].known_as, [])
+            # One tensor may have two names; its modules stand in one list, empty where an attention is removed.
+            modules = built.setdefault(names[name], [])
             for spec in specs:
+                if entry(spec.module).kind == "removal":
+                    continue
                 # A group of one shares nothing, and what a group is called changes nothing.
                 shared = spec.share if spec.share and members[spec.share] > 1 else None
                 group = groups.setdefault(shared, len(groups)) if shared else None
                 modules.append({**dict(what_is_built(sites[name], spec)), "share": group})
-        whole = {"format": FORMAT, "host": self.host.to_dict(), "sites": list(built.items())}
+        whole = {
+            "format": FORMAT,
+            "host": self.host.to_dict(),
+            "sites": [(name, built[name]) for name in sites if name in built],
+        }
         return json.dumps(whole, sort_keys=True, separators=(",", ":"))
 
     @cached_property
@@ -221,7 +230,7 @@ def _check_sharing(architecture: Architecture) -> None:
 
 
 def _why_not_shared(site: Site, spec: ModuleSpec, other: Site, known: ModuleSpec) -> str | None:
-    if site.place_kind == "conv":
+    if entry(spec.module).kind == "weights":
         return f"{spec.module} keeps the weights of its own convolution"
     if spec != known:
         return f"{spec} against {known}"

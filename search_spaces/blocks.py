@@ -1,29 +1,20 @@
-"""The blocks and stages of a traced host, found from its graph.
+"""The blocks of a traced host, described from its graph; which parts of the host they are says `block_paths`."""
 
-A block is an instance of a module class in which somewhere a residual addition stands (so the strided blocks of
-MobileNet, which add nothing, are blocks too). A stage is a maximal run of blocks at one output resolution.
-"""
-
-import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import fx
-from torchvision.ops import StochasticDepth
+from torch import fx, nn
 
-from search_spaces.tracing import HostGraph, is_feature_map
+from search_spaces.block_paths import Part
+from search_spaces.merges import Meeting, Merge
+from search_spaces.own_attention import OwnAttention, region
+from search_spaces.tracing import HostGraph
 
-_ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
+_DEPTHS = {"StochasticDepth", "DropPath"}
+"""Classes of stochastic depth."""
 
-
-@dataclass(frozen=True)
-class Merge:
-    """A residual addition."""
-
-    node: fx.Node
-    branch: fx.Node
-    """The operand with more convolutions since the fork."""
-    shortcut: fx.Node
+_PASSED_OVER = (nn.Identity, nn.Dropout, nn.Dropout2d)
+"""What may stand between a convolution and its norm and activation."""
 
 
 @dataclass(frozen=True)
@@ -31,129 +22,148 @@ class Block:
     """One block of a host."""
 
     path: str
-    input: fx.Node
-    """What the main path starts from: the output of the block before, or of the stem."""
+    input: fx.Node | None
+    """What the main path starts from: the output of the block before, or of the stem. Of several maps that the block
+    reads (DenseNet) the latest; None if it reads the image."""
     convs: tuple[fx.Node, ...]
-    """The convolutions of the main path, in order."""
-    after_convs: tuple[fx.Node, ...]
-    """Per inner convolution (all but the last) its output after norm and activation."""
-    merge: Merge | None
-    branch: fx.Node | None
-    """The end of the residual branch, before stochastic depth; None without a merge."""
+    """The convolutions of the main path, and of all paths where branches meet again, in graph order."""
+    after_convs: tuple[fx.Node | None, ...]
+    """Per convolution its output after norm and activation; None for the last before a merge or the output."""
+    merges: tuple[Merge, ...]
+    """The residual additions, in order."""
+    branches: tuple[fx.Node, ...]
+    """Per merge the end of the residual branch, before stochastic depth."""
+    meetings: tuple[Meeting, ...]
+    """The same-layer sums and concatenations, in order."""
+    own: tuple[OwnAttention, ...]
+    """The attention that the host has there itself, in order."""
     out: fx.Node
     """The block's output, after the merge and its activation."""
+    leads: bool = False
+    """It stands before blocks of its resolution and is none of them: a stem, or a transition of DenseNet."""
 
     @property
     def last(self) -> fx.Node:
-        """The block's last features before the merge: those of its last convolution, after their norm."""
-        return self.branch or self.out
+        """The block's last features before the merge: those of its last convolution, after their norm, and before
+        the host's own attention."""
+        last = self.branches[-1] if self.branches else self.out
+        before: dict[fx.Node, fx.Node] = {own.output: own.input for own in self.own}
+        return before.get(last, last)
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A maximal run of blocks at one output resolution."""
+class BlockFinder:
+    """Describes the blocks of one host, given what was found in the whole of it."""
 
-    name: str
-    blocks: tuple[Block, ...]
+    host: HostGraph
+    maps: frozenset[fx.Node]
+    own: list[OwnAttention]
+    merges: list[Merge]
+    meetings: list[Meeting]
+    convs: frozenset[fx.Node]
+    """Without those of the host's own attention."""
 
+    def block(self, part: Part) -> Block | None:
+        """Return the block of a part of the host; None if there is no convolution in it or its output is no map."""
+        if part.run:
+            out = self._after_norm_and_activation(part.run[-1], None)
+            start = part.run[0].all_input_nodes[0]
+            inside = [node for node in region(self.host, start, out) if node.op != "get_attr"]
+        else:
+            inside = list(part.nodes)
+            answers = [node for node in inside if any(user not in set(inside) for user in node.users)]
+            outputs = [node for node in answers if node in self.maps]
+            if not outputs:
+                return None
+            out = outputs[-1]
+        return self._describe(part, inside, out)
 
-def find_stages(host: HostGraph) -> tuple[Stage, ...]:
-    """Return the stages of a host in network order; empty if it has no residual addition."""
-    runs: list[list[Block]] = []
-    resolution = None
-    for block in find_blocks(host):
-        if host.shapes[block.out][1:] != resolution:
-            runs.append([])
-            resolution = host.shapes[block.out][1:]
-        runs[-1].append(block)
-    paths = [block.path for run in runs for block in run]
-    return tuple(Stage(_stage_name([block.path for block in run], paths), tuple(run)) for run in runs)
+    def _describe(self, part: Part, inside: list[fx.Node], out: fx.Node) -> Block | None:
+        members = set(inside)
+        merges, inner = self._outer_merges([merge for merge in self.merges if merge.node in members])
+        meetings = [*inner, *(meeting for meeting in self.meetings if meeting.node in members)]
+        branches = tuple(self._before_stochastic_depth(merge.branch) for merge in merges)
+        convs = [node for node in inside if node in self.convs and self._is_on_main_path(node, merges, out)]
+        if not convs:
+            return None
+        without = self._last_convs(convs, merges, [meeting.node for meeting in meetings], out)
+        return Block(
+            path=part.path,
+            input=self._input(convs[0], members),
+            convs=tuple(convs),
+            after_convs=tuple(
+                None if conv in without else self._after_norm_and_activation(conv, members) for conv in convs
+            ),
+            merges=merges,
+            branches=branches,
+            meetings=tuple(sorted(meetings, key=lambda meeting: inside.index(meeting.node))),
+            own=tuple(own for own in self.own if own.output in members),
+            out=out,
+            leads=part.leads,
+        )
 
+    def _outer_merges(self, merges: Sequence[Merge]) -> tuple[tuple[Merge, ...], list[Meeting]]:
+        """Return the residual additions, and as same-layer sums those within another's branch (Res2Net adds there)."""
+        depends_on = self.host.depends_on
+        inner = [
+            merge
+            for merge in merges
+            if any(
+                depends_on(other.branch, merge.node) and not depends_on(other.shortcut, merge.node) for other in merges
+            )
+        ]
+        outer = tuple(merge for merge in merges if merge not in inner)
+        return outer, [Meeting(merge.node, merge.branch) for merge in inner]
 
-def _stage_name(run: list[str], paths: list[str]) -> str:
-    """Return the innermost container that holds exactly the blocks of the run, else the path of its last block."""
-    parts = run[-1].split(".")
-    for length in range(len(parts) - 1, 0, -1):
-        container = ".".join(parts[:length])
-        if [path for path in paths if path.startswith(f"{container}.")] == run:
-            return container
-    return run[-1]
+    def _before_stochastic_depth(self, node: fx.Node) -> fx.Node:
+        if type(self.host.module(node)).__name__ in _DEPTHS:
+            return self._before_stochastic_depth(node.all_input_nodes[0])
+        return node
 
+    def _is_on_main_path(self, conv: fx.Node, merges: Sequence[Merge], out: fx.Node) -> bool:
+        """Return whether the output is computed from a convolution, not only through a shortcut."""
+        depends_on = self.host.depends_on
+        shortcuts = (depends_on(merge.shortcut, conv) and not depends_on(merge.branch, conv) for merge in merges)
+        return depends_on(out, conv) and not any(shortcuts)
 
-def find_blocks(host: HostGraph) -> list[Block]:
-    """Return the blocks of a host in network order."""
-    merges: dict[str, Merge] = {}
-    for node in host.graph.nodes:
-        merge = _as_merge(host, node)
-        owner = list(host.owners(node))[-1:]
-        if merge and owner:
-            merges[owner[0]] = merge
-    classes = {type(host.submodule(path)) for path in merges}
-    nodes: dict[str, list[fx.Node]] = {}
-    for node in host.graph.nodes:
-        for path in host.owners(node):
-            if type(host.submodule(path)) in classes:
-                nodes.setdefault(path, []).append(node)
-    blocks = [_block(host, path, inside, merges.get(path)) for path, inside in nodes.items()]
-    return [block for block in blocks if block.convs and is_feature_map(host.shapes.get(block.out))]
+    def _last_convs(
+        self, convs: Sequence[fx.Node], merges: Sequence[Merge], meetings: Sequence[fx.Node], out: fx.Node
+    ) -> set[fx.Node]:
+        """Return the convolutions whose outputs are the end of a branch or of the block.
 
+        Each is the only last on the way there, and nothing is concatenated or added to it on that way (ShuffleNet).
+        """
+        depends_on = self.host.depends_on
+        found = set()
+        before: list[fx.Node] = []
+        for end in [*(merge.branch for merge in merges), out]:
+            leading = [conv for conv in convs if conv not in before and depends_on(end, conv)]
+            last = [
+                conv for conv in leading if not any(other is not conv and depends_on(other, conv) for other in leading)
+            ]
+            if len(last) == 1 and not any(depends_on(end, each) and depends_on(each, last[0]) for each in meetings):
+                found.add(last[0])
+            before += leading
+        return found
 
-def _as_merge(host: HostGraph, node: fx.Node) -> Merge | None:
-    """Return the node as a residual addition: two equal feature maps, one with more convolutions since the fork."""
-    if node.op not in ("call_function", "call_method") or node.target not in _ADDITIONS or len(node.args) != 2:
-        return None
-    first, second = node.args
-    if not (isinstance(first, fx.Node) and isinstance(second, fx.Node)):
-        return None
-    if not is_feature_map(host.shapes.get(first)) or host.shapes[first] != host.shapes.get(second):
-        return None
-    common = host.ancestors[first] & host.ancestors[second]
-    counts = [host.num_convs(host.ancestors[operand] & ~common) for operand in (first, second)]
-    if counts[0] == counts[1]:
-        return None
-    return Merge(node, first, second) if counts[0] > counts[1] else Merge(node, second, first)
+    def _input(self, conv: fx.Node, members: set[fx.Node]) -> fx.Node | None:
+        read = {parent for node in members for parent in node.all_input_nodes} - members
+        maps = [
+            node
+            for node in self.host.graph.nodes
+            if node in read and node in self.maps and node.op != "placeholder" and self.host.depends_on(conv, node)
+        ]
+        return maps[-1] if maps else None
 
-
-def _block(host: HostGraph, path: str, inside: list[fx.Node], merge: Merge | None) -> Block:
-    members = set(inside)
-    out = [node for node in inside if any(user not in members for user in node.users)][-1]
-    branch = _before_stochastic_depth(host, merge.branch) if merge else None
-    path_nodes = _main_path(host, branch or out, members)
-    convs = [i for i, node in enumerate(path_nodes) if host.is_conv(node)]
-    return Block(
-        path=path,
-        input=path_nodes[0].all_input_nodes[0],
-        convs=tuple(path_nodes[i] for i in convs),
-        after_convs=tuple(_after_norm_and_activation(host, path_nodes, i) for i in convs[:-1]),
-        merge=merge,
-        branch=branch,
-        out=out,
-    )
-
-
-def _before_stochastic_depth(host: HostGraph, node: fx.Node) -> fx.Node:
-    while isinstance(host.module(node), StochasticDepth):
-        node = node.all_input_nodes[0]
-    return node
-
-
-def _main_path(host: HostGraph, end: fx.Node, members: set[fx.Node]) -> list[fx.Node]:
-    """Return the nodes from the block's input to `end` along what is refined, not along what refines it.
-
-    In `x * attention(x)` the attention depends on x, so x is the main path, and the convolutions of the host's
-    own attention are not on it.
-    """
-    path = [end]
-    while parents := [node for node in path[-1].all_input_nodes if node in members]:
-        mains = [node for node in parents if all(host.depends_on(other, node) for other in parents)]
-        if not mains:
-            break
-        path.append(mains[0])
-    return path[::-1]
-
-
-def _after_norm_and_activation(host: HostGraph, path: list[fx.Node], start: int) -> fx.Node:
-    end = start
-    while end + 1 < len(path) and host.is_norm_or_activation(path[end + 1]):
-        end += 1
-    return path[end]
+    def _after_norm_and_activation(self, conv: fx.Node, members: set[fx.Node] | None) -> fx.Node:
+        """Return the output of a convolution after the norms and activations that follow it within the block."""
+        end = node = conv
+        while len(users := [user for user in node.users if user in self.host.shapes]) == 1:
+            node = users[0]
+            if node not in self.maps or (members is not None and node not in members):
+                break
+            if self.host.is_norm_or_activation(node):
+                end = node
+            elif not isinstance(self.host.module(node), _PASSED_OVER):
+                break
+        return end

@@ -2,7 +2,8 @@
 
 The host's parameters keep their names, so that pretrained weights load as usual. The modules' parameters stand
 under `attention.<site>.<position>`, by the name that the site's tensor is known as; those of a module that stands
-for a convolution stand beside the convolution's `weight`.
+for a convolution stand beside the convolution's `weight`. Where the host's own attention is replaced or removed, its
+parameters are gone.
 """
 
 import copy
@@ -21,9 +22,12 @@ from search_spaces.attention.ba import BridgeWeights
 from search_spaces.attention.layers import scale_channels
 from search_spaces.fitting import ModuleSpec, bridged, build_module
 from search_spaces.hosts import HostConfig
+from search_spaces.naming import tensor_names
 from search_spaces.networks import build_network, build_network_on_meta, trace_host
+from search_spaces.own_attention import region
 from search_spaces.site_type import Site
 from search_spaces.sites import find_sites
+from search_spaces.tracing import HostGraph
 
 Placement = tuple[tuple[str, tuple[ModuleSpec, ...]], ...]
 """The occupied sites in network order, each with its modules in order."""
@@ -74,14 +78,18 @@ def _edit(
     context: Callable[[str], AbstractContextManager[object]],
 ) -> nn.Module:
     """Place the modules, each built inside `context(<site>#<position>)`."""
-    editor = _Editor(network.get_submodule(host.traced_part), trace_host(host).graph)
+    editor = _Editor(network.get_submodule(host.traced_part), trace_host(host))
     sites = {site.name: site for site in find_sites(host)}
+    names = tensor_names(sites, placement)
     num_placed: Counter[str] = Counter()
     for name, specs in placement:
-        known_as = sites[name].known_as
+        known_as = names[name]
         for spec in specs:
+            if entry(spec.module).kind == "removal":
+                editor.remove(sites[name])
+                continue
             with context(f"{known_as}#{num_placed[known_as]}"):
-                editor.place(sites[name], num_placed[known_as], spec)
+                editor.place(sites[name], f"{known_as}.{num_placed[known_as]}", spec)
             num_placed[known_as] += 1
     edited = editor.finish()
     if not host.traced_part:
@@ -95,11 +103,17 @@ def no_attention(x_BCHW: Tensor) -> Tensor:
     return torch.ones_like(x_BCHW[:, :, :1, :1])
 
 
+def unchanged(x_BCHW: Tensor) -> Tensor:
+    """Return the map itself: what stands where the host's own attention was removed."""
+    return x_BCHW
+
+
 class _Editor:
     """Edits a copy of a host's graph, in network order, so that a bridge reads what earlier edits made."""
 
-    def __init__(self, host: nn.Module, graph: fx.Graph) -> None:
-        self._network = fx.GraphModule(host, copy.deepcopy(graph))
+    def __init__(self, host: nn.Module, traced: HostGraph) -> None:
+        self._traced = traced
+        self._network = fx.GraphModule(host, copy.deepcopy(traced.graph))
         self._graph = self._network.graph
         self._original: dict[str, fx.Node] = {node.name: node for node in self._graph.nodes}
         self._current = dict(self._original)
@@ -110,14 +124,16 @@ class _Editor:
         self._weighing: dict[str, fx.Node] = {}
         """From the name of a node of the host to the last call there of a module that has `weigh`."""
         self._weights: dict[fx.Node, fx.Node] = {}
+        self._taken_out: dict[str, str] = {}
+        """From the output of each attention of the host that was taken out to its input, both names of nodes."""
 
-    def place(self, site: Site, position: int, spec: ModuleSpec) -> None:
-        """Put a module at a site, after what stands there already."""
+    def place(self, site: Site, name: str, spec: ModuleSpec) -> None:
+        """Put a module at a site, after what stands there already; its parameters stand under this name."""
         kind = entry(spec.module).kind
         if kind == "weights":
             self._replace_conv(site, spec)
             return
-        path = self._add_module(site, position, spec)
+        path = self._add_module(site, name, spec)
         if kind == "merge":
             self._replace_merge(site, path)
         elif kind == "recurrent":
@@ -127,11 +143,13 @@ class _Editor:
             node = self._refine(site, path, *(sources if kind == "bridge" else ()))
             if isinstance(getattr(self._network.get_submodule(path), "weigh", None), BridgeWeights):
                 self._weighing[site.target] = node
+                self._weighing[self._taken_out.get(site.target, site.target)] = node
 
-    def _add_module(self, site: Site, position: int, spec: ModuleSpec) -> str:
+    def _add_module(self, site: Site, name: str, spec: ModuleSpec) -> str:
         if spec.share and spec.share in self._shared:
             return self._shared[spec.share]
-        path = f"attention.{site.known_as.replace('.', '_').replace('/', '__')}.{position}"
+        known_as, _, position = name.rpartition(".")
+        path = f"attention.{known_as.replace('.', '_').replace('/', '__')}.{position}"
         self._network.add_submodule(path, build_module(site, spec))
         if spec.share:
             self._shared[spec.share] = path
@@ -139,6 +157,10 @@ class _Editor:
 
     def _refine(self, site: Site, path: str, *more: Any) -> fx.Node:
         """Call the module on what stands at the site, let its answer stand there, and return it."""
+        if site.refines_input:
+            return self._refine_input(site, path, *more)
+        if site.replaces_from and site.target not in self._taken_out:
+            return self._replace_own(site, path, *more)
         target = self._current[site.target]
         with self._graph.inserting_after(target):
             node = self._graph.call_module(path, (target, *more))
@@ -146,11 +168,23 @@ class _Editor:
         self._current[site.target] = node
         return node
 
+    def _refine_input(self, site: Site, path: str, *more: Any) -> fx.Node:
+        """Call the module on what the convolution at the site reads, let this convolution read its answer."""
+        conv = self._current[site.target]
+        target = conv.all_input_nodes[0]
+        with self._graph.inserting_before(conv):
+            node = self._graph.call_module(path, (target, *more))
+        conv.replace_input_with(target, node)
+        return node
+
     def _stand_for(self, old: fx.Node, new: fx.Node) -> None:
         """Let `new`, which reads `old`, be read in its place."""
         old.replace_all_uses_with(new, delete_user_cb=lambda user: user is not new)
-        for user in new.users:
-            # What a module returns may be kept for its backward pass: a host must not add to it in place.
+        self._keep_from_change(new)
+
+    def _keep_from_change(self, node: fx.Node) -> None:
+        """Let no one add to a tensor in place: what a module returns may be kept for its backward pass."""
+        for user in node.users:
             user.target = _OUT_OF_PLACE.get(user.target, user.target)
 
     def _refine_with_state(self, site: Site, path: str) -> None:
@@ -159,7 +193,8 @@ class _Editor:
             state = self._graph.call_function(operator.getitem, (call, 1))
             output = self._graph.call_function(operator.getitem, (call, 0))
         call.replace_all_uses_with(output, delete_user_cb=lambda user: user not in (state, output))
-        self._current[site.target] = output
+        if not site.refines_input:
+            self._current[site.target] = output
         self._states[path] = state
 
     def _source(self, site: Site, spec: ModuleSpec, number: int) -> fx.Node:
@@ -177,10 +212,10 @@ class _Editor:
             with self._graph.inserting_after(original):
                 return self._graph.call_function(no_attention, (original,))
         if call not in self._weights:
-            self._weights[call] = self._take_apart(call, name)
+            self._weights[call] = self._take_apart(call)
         return self._weights[call]
 
-    def _take_apart(self, call: fx.Node, name: str) -> fx.Node:
+    def _take_apart(self, call: fx.Node) -> fx.Node:
         """Replace the call of a module by that of its `weigh` and the scaling; return the weights, (B, C, 1, 1)."""
         with self._graph.inserting_after(call):
             weights = self._graph.call_module(f"{call.target}.weigh", call.args)
@@ -189,8 +224,7 @@ class _Editor:
             as_map = self._graph.call_function(operator.getitem, (weights, _AS_MAP))
         call.replace_all_uses_with(scaled)
         self._graph.erase_node(call)
-        if self._current[name] is call:
-            self._current[name] = scaled
+        self._current |= {key: scaled for key, node in self._current.items() if node is call}
         return as_map
 
     def _replace_conv(self, site: Site, spec: ModuleSpec) -> None:
@@ -212,6 +246,37 @@ class _Editor:
         target.replace_all_uses_with(node)
         self._graph.erase_node(target)
         self._current[site.target] = node
+
+    def remove(self, site: Site) -> None:
+        """Put nothing in the place of the host's own attention."""
+        start = self._current[site.replaces_from]
+        with self._graph.inserting_after(self._current[site.target]):
+            # A node of its own: others may read the input, and do not read what is placed behind.
+            node = self._graph.call_function(unchanged, (start,))
+        self._take_out(site, node)
+
+    def _replace_own(self, site: Site, path: str, *more: Any) -> fx.Node:
+        """Call the module on what the host's own attention reads, in its place."""
+        with self._graph.inserting_after(self._current[site.target]):
+            node = self._graph.call_module(path, (self._current[site.replaces_from], *more))
+        self._take_out(site, node)
+        return node
+
+    def _take_out(self, site: Site, node: fx.Node) -> None:
+        """Let a node be read in the place of the host's own attention, and delete that with its parameters."""
+        self._current[site.target].replace_all_uses_with(node)
+        self._keep_from_change(node)
+        self._current[site.target] = node
+        self._taken_out[site.target] = site.replaces_from
+        start, end = self._traced.node(site.replaces_from), self._traced.node(site.target)
+        for inside in reversed(region(self._traced, start, end)):
+            gone = self._original[inside.name]
+            self._graph.erase_node(gone)
+            if gone.op == "call_module":
+                self._network.delete_submodule(str(gone.target))
+            elif gone.op == "get_attr":
+                owner, _, attribute = str(gone.target).rpartition(".")
+                delattr(self._network.get_submodule(owner), attribute)
 
     def finish(self) -> fx.GraphModule:
         """Check the graph and return the network."""

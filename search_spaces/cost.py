@@ -4,20 +4,20 @@ MACs are those of convolutions and matrix products at batch 1 (torch's flop coun
 work do not count; they show in the measured latency only.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces.architecture import Architecture
 from search_spaces.attention import create, entry
-from search_spaces.fitting import ModuleSpec, bridged, conv_at, module_on_meta, on_meta
-from search_spaces.hosts import HostConfig
-from search_spaces.networks import trace_host
+from search_spaces.fitting import ModuleSpec, bridged, conv_at, meta_inputs, module_on_meta, on_meta
+from search_spaces.hosts import DETECTORS, HostConfig
+from search_spaces.networks import build_network_on_meta, trace_host
+from search_spaces.own_attention import region
 from search_spaces.site_type import Site, Source
 from search_spaces.sites import find_sites
 from search_spaces.tracing import Shape
@@ -46,8 +46,9 @@ def measure_cost(architecture: Architecture) -> Cost:
     total = host_cost(architecture.host)
     shared: set[str] = set()
     for name, specs in architecture.items:
+        total = total - replaced_cost(architecture.host, sites[name])
         for spec in specs:
-            cost = site_cost(architecture.host, sites[name], spec)
+            cost = _module_cost(architecture.host, sites[name], spec)
             total += Cost(0, cost.macs) if spec.share in shared else cost
             shared |= {spec.share} if spec.share else set()
     return total
@@ -55,14 +56,52 @@ def measure_cost(architecture: Architecture) -> Cost:
 
 @lru_cache(maxsize=64)
 def host_cost(host: HostConfig) -> Cost:
-    """Return the cost of the bare host."""
+    """Return the cost of the host, with neck and head if it has them, without attention."""
     image = torch.empty(1, host.channels, host.input, host.input, device="meta")
-    return count_cost(trace_host(host).root, image)
+    root = trace_host(host).root
+    traced = count_cost(root, image)
+    if host.head not in DETECTORS:
+        return traced
+    network = build_network_on_meta(host)
+    dense_head = network.get_submodule("rpn.head" if hasattr(network, "rpn") else "head")
+    return Cost(_num_params(network), traced.macs + count_cost(dense_head, list(root(image).values())).macs)
+
+
+def what_macs_leave_out(host: HostConfig) -> str | None:
+    """Say what of a network the MACs do not count although it computes convolutions and matrix products."""
+    if host.head not in DETECTORS or host.head in ("retinanet", "fcos"):
+        return None
+    return (
+        f"MACs of {host.head}: backbone, pyramid and region proposals on one {host.input}x{host.input} image; the "
+        "heads that run once per proposal are left out, since their number depends on the image"
+    )
 
 
 def site_cost(host: HostConfig, site: Site, spec: ModuleSpec) -> Cost:
-    """Return what a module at a site adds to the cost of the host."""
-    if site.place_kind == "conv":
+    """Return what a module at a site adds to the cost of the host: less than nothing where it replaces more."""
+    return _module_cost(host, site, spec) - replaced_cost(host, site)
+
+
+def replaced_cost(host: HostConfig, site: Site) -> Cost:
+    """Return the cost of the host's own attention that is replaced at a site; nothing at other places."""
+    return _own_cost(host, site.replaces_from, site.target) if site.replaces_from else Cost(0, 0)
+
+
+@lru_cache(maxsize=10_000)
+def _own_cost(host: HostConfig, start: str, end: str) -> Cost:
+    graph = trace_host(host)
+    alone = fx.Graph()
+    copies = {graph.node(start): alone.placeholder("x")}
+    for node in region(graph, graph.node(start), graph.node(end)):
+        copies[node] = alone.node_copy(node, copies.__getitem__)
+    alone.output(copies[graph.node(end)])
+    image = torch.empty(1, *graph.shapes[graph.node(start)], device="meta")
+    return count_cost(fx.GraphModule(graph.root, alone).eval(), image)
+
+
+def _module_cost(host: HostConfig, site: Site, spec: ModuleSpec) -> Cost:
+    """Return the cost of a module at a site, beyond that of the convolution that it stands for."""
+    if entry(spec.module).kind == "weights":
         return _replacement_cost(host, site, spec)
     return _addition_cost(spec, _image(site), tuple(_image(source) for source in bridged(site, spec)))
 
@@ -75,14 +114,7 @@ def _image(tensor: Site | Source) -> Shape:
 def _addition_cost(spec: ModuleSpec, x: Shape, sources: tuple[Shape, ...]) -> Cost:
     """Return the cost of a module that reads images of these shapes; equal sites are counted once."""
     module = on_meta(spec, x[1], tuple(source[1] for source in sources), (x[2], x[3]))
-    image, *others = [torch.empty(*shape, device="meta") for shape in (x, *sources)]
-    inputs: dict[str, Sequence[object]] = {
-        "gate": [image],
-        "bridge": [image, others],
-        "merge": [image, image],
-        "recurrent": [image, None],
-    }
-    return count_cost(module, *inputs[entry(spec.module).kind])
+    return count_cost(module, *meta_inputs(entry(spec.module).kind, x, sources))
 
 
 @lru_cache(maxsize=10_000)
@@ -120,4 +152,5 @@ def typical_params(module: str, channels: int) -> int:
 
 
 def _num_params(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+    """Count the parameters that are trained (the first layers of a pretrained detector are not)."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

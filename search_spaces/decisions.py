@@ -1,21 +1,27 @@
-"""The decisions of a space: which options there are at which sites, each option once."""
+"""The decisions of a space on each of its hosts: which options there are at which sites, each option once."""
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from search_spaces.architecture import select_sites
 from search_spaces.attention import entry
+from search_spaces.combinations import SHARE, Combination, Selection, Setting, Shared, make_combinations, what_all_build
 from search_spaces.errors import InputError
-from search_spaces.fitting import NONE, ModuleSpec, check_fit, make_spec, sharing_key, what_is_built
+from search_spaces.fitting import NONE, ModuleSpec, sharing_key, what_is_built
+from search_spaces.host_choices import host_label
 from search_spaces.hosts import HostConfig
+from search_spaces.naming import are_one_without_own
 from search_spaces.site_type import Site
 from search_spaces.sites import find_sites
 from search_spaces.space_config import ChoiceConfig, SpaceConfig
 from search_spaces.yaml_files import Document
 
-Shared = Literal["stage", "host"]
+Keys = tuple[str | int, ...]
+
+Origin = tuple[int, str, str]
+"""Where a decision comes from: the number and the selector of its choice, and the site, block or stage."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +66,16 @@ class Decision:
     """Distinct in what they build."""
     built: tuple[Any, ...]
     """What each option builds, for comparison."""
-    same: dict[tuple[str, tuple[tuple[str, Any], ...]], int]
+    same: dict[Setting, int]
     """From every legal (module, varied knobs) to the option that builds it."""
     domains: dict[str, dict[str, tuple[Any, ...]]]
     """From each module to its varied knobs and their values."""
     members: tuple[Site, ...]
     """The sites themselves."""
+    every: dict[Setting, Option] = field(compare=False)
+    """From every legal (module, varied knobs) to the option as it is written, in the order of the file."""
+    origin: Origin = field(compare=False)
+    """The same on every host that has the decision."""
 
     def __hash__(self) -> int:
         return hash((self.name, self.options))
@@ -80,53 +90,106 @@ class Decision:
         return self.built.index(built) if built in self.built else None
 
 
-def make_decisions(config: SpaceConfig, document: Document) -> tuple[Decision, ...]:
-    """Return the decisions of a space, in the order of its choices and of the network.
+def make_decisions(config: SpaceConfig, document: Document) -> list[tuple[Decision, ...]]:
+    """Return the decisions of a space on each of its hosts, in the order of its choices and of the network.
 
     Raises:
-        InputError: a mistake in the choices, with file, line and key.
+        InputError: a mistake in the choices, with file, line and key, and with the host where there are several.
     """
-    sites = find_sites(config.host)
-    taken: dict[str, int] = {}
-    decisions: list[Decision] = []
+    hosts = [_one_host(config, host, document) for host in config.hosts]
     for number, choice in enumerate(config.choices):
-        where: tuple[str | int, ...] = ("choices", number)
-        try:
-            selected = select_sites(sites, choice.at)
-        except InputError as error:
-            raise document.error((*where, "at"), str(error)) from None
-        for site in selected:
-            if (other := taken.setdefault(site.name, number)) != number:
-                raise document.error(
-                    (*where, "at"),
-                    f"{choice.at!r} and {config.choices[other].at!r} (choices[{other}]) overlap at {site.name}",
+        where: Keys = ("choices", number)
+        selections = _select(hosts, choice, document, where)
+        for host, selection in zip(hosts, selections, strict=True):
+            host.refuse_overlap(config, number, selection.sites, document)
+        combinations = make_combinations(selections, choice, document.child(*where))
+        for host, selection in zip(hosts, selections, strict=True):
+            for key, group in _groups(choice, selection.sites):
+                host.decisions.append(_decision(choice, (number, choice.at, key), group, combinations))
+                host.refuse_two_ways(document, where)
+    return [tuple(host.decisions) for host in hosts]
+
+
+def _one_host(config: SpaceConfig, host: HostConfig, document: Document) -> "_OneHost":
+    try:
+        return _OneHost(host, find_sites(host), f"on {host_label(host)}: " if len(config.hosts) > 1 else "")
+    except InputError as error:
+        raise document.error(("host",), str(error)) from None
+
+
+class _OneHost:
+    """The decisions on one host while they are made; `where` begins its messages."""
+
+    def __init__(self, config: HostConfig, sites: Sequence[Site], where: str) -> None:
+        self.config, self.sites, self.where = config, sites, where
+        self.decisions: list[Decision] = []
+        self._taken: dict[str, int] = {}
+
+    def refuse_overlap(self, config: SpaceConfig, number: int, sites: Sequence[Site], document: Document) -> None:
+        for site in sites:
+            if (other := self._taken.setdefault(site.name, number)) != number:
+                mine, theirs = config.choices[number].at, config.choices[other].at
+                message = f"{mine!r} and {theirs!r} (choices[{other}]) overlap at {site.name}"
+                raise document.error(("choices", number, "at"), f"{self.where}{message}")
+
+    def refuse_two_ways(self, document: Document, where: Keys) -> None:
+        """Refuse a last decision that could build at a tensor's one name what an earlier one builds at its other."""
+        *earlier, last = self.decisions
+        for decision in earlier:
+            for site, other in itertools.product(last.members, decision.members):
+                if are_one_without_own(site, other):
+                    self._refuse_two_ways_without_own(site, last, other, decision, document, where)
+                if are_one_without_own(other, site):
+                    self._refuse_two_ways_without_own(other, decision, site, last, document, where)
+                if site.known_as != other.known_as:
+                    continue
+                mine, theirs = (
+                    {what_is_built(site, option.spec) if option.spec else None: option for option in each.options}
+                    for each in (last, decision)
                 )
-        combinations = _combinations(config.host, selected, choice, document.child(*where))
-        for key, group in _groups(choice, selected):
-            decisions.append(_decision(choice, key, group, combinations))
-            _refuse_two_ways(decisions, document, where)
-    return tuple(decisions)
+                common = [mine[built].module for built in mine if built in theirs]
+                if NONE in common and len(common) > 1:
+                    module = next(module for module in common if module != NONE)
+                    raise document.error(
+                        (*where, "at"),
+                        f"{self.where}{other.name} and {site.name} are one tensor, and {module} or {NONE} may stand "
+                        f"at both: two ways to build one network; leave {module} out of one of the two choices",
+                    )
 
-
-def _refuse_two_ways(decisions: Sequence[Decision], document: Document, where: tuple[str | int, ...]) -> None:
-    """Refuse a last decision that could build at a tensor's one name what an earlier one builds at its other."""
-    *earlier, last = decisions
-    for decision in earlier:
-        for site, other in itertools.product(last.members, decision.members):
-            if site.known_as != other.known_as:
-                continue
-            mine, theirs = (
-                {what_is_built(site, option.spec) if option.spec else None: option for option in each.options}
-                for each in (last, decision)
+    def _refuse_two_ways_without_own(
+        self, own: Site, mine: Decision, other: Site, theirs: Decision, document: Document, where: Keys
+    ) -> None:
+        """Refuse what could stand either in the place of the host's own attention or, with that removed, beside it."""
+        specs = [option.spec for option in mine.options if option.spec]
+        if None not in [option.spec for option in theirs.options]:
+            return
+        if not any(entry(spec.module).kind == "removal" for spec in specs):
+            return
+        built = {what_is_built(other, option.spec) for option in theirs.options if option.spec}
+        if module := next((spec.module for spec in specs if what_is_built(own, spec) in built), None):
+            raise document.error(
+                (*where, "at"),
+                f"{self.where}{own.name} and {other.name} are one tensor where the host's own attention is removed, "
+                f"and {module} may stand at both: two ways to build one network; leave {module} out of one of the two "
+                "choices",
             )
-            common = [mine[built].module for built in mine if built in theirs]
-            if NONE in common and len(common) > 1:
-                module = next(module for module in common if module != NONE)
-                raise document.error(
-                    (*where, "at"),
-                    f"{other.name} and {site.name} are one tensor, and {module} or {NONE} may stand at both: "
-                    f"two ways to build one network; leave {module} out of one of the two choices",
-                )
+
+
+def _select(hosts: Sequence[_OneHost], choice: ChoiceConfig, document: Document, where: Keys) -> list[Selection]:
+    """Return what a choice selects on each host; nothing on some hosts is fine, nothing on all is a mistake."""
+    found: list[Selection] = []
+    reasons = []
+    for host in hosts:
+        try:
+            sites = select_sites(host.sites, choice.at)
+        except InputError as error:
+            sites = []
+            reasons.append(f"{host.where}{error}")
+        found.append(Selection(host.config, tuple(sites), host.where))
+    if len(reasons) == len(hosts):
+        others = f" (and none of the {len(hosts) - 1} other hosts has one)" if len(hosts) > 1 else ""
+        raise document.error((*where, "at"), f"{reasons[0]}{others}")
+    return found
 
 
 def _groups(choice: ChoiceConfig, sites: Sequence[Site]) -> Iterable[tuple[str, list[Site]]]:
@@ -137,127 +200,38 @@ def _groups(choice: ChoiceConfig, sites: Sequence[Site]) -> Iterable[tuple[str, 
     return groups.items()
 
 
-Combination = tuple[ModuleSpec | None, tuple[tuple[str, Any], ...]]
-
-SHARE = "share"
-
-
-def _combinations(
-    host: HostConfig, sites: Sequence[Site], choice: ChoiceConfig, document: Document
-) -> dict[str, list[Combination]]:
-    """Return per module every combination of its knobs' values, checked at every site."""
-    result: dict[str, list[Combination]] = {}
-    for module, written in choice.modules.items():
-        given = written or {}
-        try:
-            result[module] = _module_combinations(module, given)
-            for spec, _ in result[module]:
-                _check_fits(host, sites, spec, given)
-        except InputError as error:
-            keys = error.keys if error.keys != ("module",) else ()
-            raise document.error(("modules", module, *keys), str(error)) from None
-        _refuse_knobs_without_effect(module, given, result[module], sites, document)
-    return result
-
-
-def _check_fits(host: HostConfig, sites: Sequence[Site], spec: ModuleSpec | None, given: dict[str, Any]) -> None:
-    for site in sites if spec else ():
-        assert spec
-        try:
-            check_fit(host, site, [spec])
-        except InputError as error:
-            keys = error.keys[1:]
-            if keys and isinstance(given.get(str(keys[0])), list):
-                keys += (given[str(keys[0])].index(spec.knobs[str(keys[0])]),)
-            raise InputError(str(error), keys) from None
-
-
-def _module_combinations(module: str, given: dict[str, Any]) -> list[Combination]:
-    if module == NONE:
-        if given:
-            raise InputError(f"the module {NONE} has no knobs, got {', '.join(map(str, given))}")
-        return [(None, ())]
-    if (shared_by := given.get(SHARE)) is not None and shared_by not in get_args(Shared):
-        raise InputError(f"in a space it is {' or '.join(get_args(Shared))}, got {shared_by!r}", (SHARE,))
-    given = {knob: values for knob, values in given.items() if knob != SHARE}
-    for knob, values in given.items():
-        if isinstance(values, list) and (not values or any(values.count(value) > 1 for value in values)):
-            raise InputError(f"must list values, each once, got {values!r}", (knob,))
-    values_of = {knob: values if isinstance(values, list) else [values] for knob, values in given.items()}
-    for knob, values in values_of.items():
-        for number, value in enumerate(values):
-            _check_knob(module, knob, value, (knob, number) if isinstance(given[knob], list) else (knob,))
-    varied = [knob for knob, values in values_of.items() if len(values) > 1]
-    result: list[Combination] = []
-    for combination in itertools.product(*values_of.values()):
-        setting = dict(zip(values_of, combination, strict=True))
-        spec = make_spec({"module": module, **setting})
-        result.append((spec, tuple((knob, setting[knob]) for knob in varied)))
-    if shared_by and entry(module).kind == "weights":
-        raise InputError(f"{module} keeps the weights of its own convolution and cannot be shared", (SHARE,))
-    return result
-
-
-def _check_knob(module: str, knob: str, value: Any, keys: tuple[str | int, ...]) -> None:
-    try:
-        make_spec({"module": module, knob: value})
-    except InputError as error:
-        raise InputError(str(error), error.keys if error.keys == ("module",) else keys) from None
-
-
-def _refuse_knobs_without_effect(
-    module: str,
-    given: dict[str, Any],
-    combinations: Sequence[Combination],
-    sites: Sequence[Site],
-    document: Document,
-) -> None:
-    """Refuse a value that builds, at every site and under all other knobs, what another value builds."""
-    for knob, values in given.items():
-        if not isinstance(values, list) or len(values) < 2:
-            continue
-        built: list[tuple[Any, list[Any]]] = []
-        for number, value in enumerate(values):
-            all_built = [_built(sites, spec) for spec, varied in combinations if dict(varied)[knob] == value]
-            for other, other_built in built:
-                if all_built == other_built:
-                    raise document.error(
-                        ("modules", module, knob, number),
-                        f"{knob} {value!r} has no effect: at every site it builds what {other!r} builds",
-                    )
-            built.append((value, all_built))
-
-
 def _decision(
-    choice: ChoiceConfig, key: str, sites: Sequence[Site], combinations: dict[str, list[Combination]]
+    choice: ChoiceConfig,
+    origin: Origin,
+    sites: Sequence[Site],
+    combinations: dict[str, list[Combination]],
 ) -> Decision:
     options: list[Option] = []
     built: list[Any] = []
-    same: dict[tuple[str, tuple[tuple[str, Any], ...]], int] = {}
+    same: dict[Setting, int] = {}
+    every: dict[Setting, Option] = {}
     domains: dict[str, dict[str, tuple[Any, ...]]] = {}
     for module, module_combinations in combinations.items():
         knobs = [knob for knob, _ in module_combinations[0][1]]
         domains[module] = {
             knob: tuple(dict.fromkeys(dict(varied)[knob] for _, varied in module_combinations)) for knob in knobs
         }
+        shared_by = (choice.modules[module] or {}).get(SHARE)
         for spec, varied in module_combinations:
-            what = _built(sites, spec)
+            option = every[module, varied] = Option(spec, varied, shared_by, choice.at)
+            what = what_all_build(sites, spec)
             if what not in built:
                 built.append(what)
-                shared_by = (choice.modules[module] or {}).get(SHARE)
-                options.append(Option(spec, varied, shared_by, choice.at))
+                options.append(option)
             same[module, varied] = built.index(what)
     return Decision(
-        name=sites[0].name if len(sites) == 1 else f"{key}:{choice.at}",
+        name=sites[0].name if len(sites) == 1 else f"{origin[2]}:{choice.at}",
         sites=tuple(site.name for site in sites),
         options=tuple(options),
         built=tuple(built),
         same=same,
         domains=domains,
         members=tuple(sites),
+        every=every,
+        origin=origin,
     )
-
-
-def _built(sites: Sequence[Site], spec: ModuleSpec | None) -> Any:
-    """Return what a spec builds at these sites, comparable."""
-    return tuple(what_is_built(site, spec) for site in sites) if spec else ()

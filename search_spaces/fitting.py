@@ -20,9 +20,10 @@ from search_spaces.attention import (
     entry,
 )
 from search_spaces.errors import InputError
-from search_spaces.hosts import HostConfig
+from search_spaces.hosts import DETECTORS, HostConfig
 from search_spaces.networks import trace_host
 from search_spaces.site_type import Site, Source
+from search_spaces.tracing import Shape
 
 NONE = "none"
 """What a file calls the module of an empty site."""
@@ -92,25 +93,83 @@ def check_fit(host: HostConfig, site: Site, specs: Sequence[ModuleSpec]) -> None
 
     The error's `keys` are the module's position and the knob that keeps it from fitting, as far as there is one.
     """
-    if len(specs) > 1 and site.place_kind in ("conv", "merge"):
-        raise InputError(f"only one module can replace what is at {site.name}, got {len(specs)}")
+    if reason := _why_not_together(site, specs):
+        raise InputError(reason)
+    for position, spec in enumerate(specs[:-1]):
+        if entry(spec.module).kind == "weights":
+            raise InputError(
+                f"{spec.module} replaces the convolution at {site.name}: what refines its input stands before it in "
+                "the list, and nothing behind it",
+                (position,),
+            )
     for position, spec in enumerate(specs):
         if reason := _why_not(host, site, spec):
             raise InputError(reason, (position, *_knob_to_blame(host, site, spec)))
+
+
+def _why_not_together(site: Site, specs: Sequence[ModuleSpec]) -> str | None:
+    """Return why modules that each fit a site cannot stand there in this order."""
+    kinds = [entry(spec.module).kind for spec in specs]
+    if len(specs) > 1 and (site.place_kind == "conv" or kinds.count("merge") > 1):
+        return f"only one module can replace what is at {site.name}, got {len(specs)}"
+    if "merge" in kinds[1:]:
+        return f"{specs[kinds.index('merge')].module} replaces the sum at {site.name}, so it must come first there"
+    if len(specs) > 1 and "removal" in kinds:
+        return f"{specs[kinds.index('removal')].module} puts nothing at {site.name}; leave it out beside other modules"
+    return None
 
 
 def _why_not(host: HostConfig, site: Site, spec: ModuleSpec) -> str | None:
     found = entry(spec.module)
     wrong = f"{spec.module} (a {found.kind}) does not fit {site.name}"
     if site.place_kind not in _kinds_of(found.places):
-        return f"{wrong}; it goes to: {', '.join(found.places)}"
+        blocks = "; a pyramid has no blocks whose convolutions it could bridge" if found.kind == "bridge" else ""
+        return f"{wrong}{blocks if site.refines_input else ''}; it goes to: {', '.join(found.places)}"
+    if found.kind == "merge" and site.branch_operand is None:
+        return f"{wrong}: a concatenation stands there, not a sum that could be replaced; gates can refine its result"
+    if found.kind == "removal" and spec.share:
+        return f"{wrong} with a share: it puts nothing there that could be shared"
     if found.kind == "bridge" and not bridged(site, spec):
-        return f"{wrong}: there is no earlier convolution in the block to bridge"
+        where = "in the block" if bridge_from(spec.module, spec.knobs) == "block" else "before the block"
+        return f"{wrong}: there is no earlier convolution {where} to bridge"
     try:
         module_on_meta(host, site, spec)
     except InputError as error:
         return f"{spec.module} does not fit {site.name}: {error}"
+    if host.head in DETECTORS and (reason := _why_not_on_wide_images(host, site, spec)):
+        return f"{spec.module} does not fit {site.name}: {host.head} reads images of many sizes, and {reason}"
     return None
+
+
+def _why_not_on_wide_images(host: HostConfig, site: Site, spec: ModuleSpec) -> str | None:
+    """Return why a module cannot read the maps of the widest images that a detector makes, 5/3 as wide as high."""
+    module, kind = module_on_meta(host, site, spec), entry(spec.module).kind
+    if kind not in KINDS or not {"channels", "conv"} & set(KINDS[kind].positional):
+        return None
+    scale = site.conv.stride if kind == "weights" and site.conv else (1, 1)
+    read = site.conv.in_channels if kind == "weights" and site.conv else site.channels
+    x = _widened(read, (site.resolution[0] * scale[0], site.resolution[1] * scale[1]))
+    was_training = module.training
+    try:
+        with torch.no_grad():
+            module.eval()(*meta_inputs(kind, x, [_widened(s.channels, s.resolution) for s in bridged(site, spec)]))
+    except (InputError, RuntimeError) as error:
+        return str(error)
+    finally:
+        module.train(was_training)
+    return None
+
+
+def _widened(channels: int, resolution: tuple[int, int]) -> Shape:
+    height, width = resolution
+    return 1, channels, height, -(-width * 5 // 3)
+
+
+def meta_inputs(kind: str, x: Shape, sources: Sequence[Shape] = ()) -> list[Any]:
+    """Return what a module of a kind reads where the maps have these shapes, without data."""
+    image, *others = [torch.empty(*shape, device="meta") for shape in (x, *sources)]
+    more: dict[str, list[Any]] = {"bridge": [others], "merge": [image], "recurrent": [None]}
+    return [image, *more.get(kind, [])]
 
 
 def _knob_to_blame(host: HostConfig, site: Site, spec: ModuleSpec) -> tuple[str, ...]:
@@ -129,7 +188,7 @@ def _kinds_of(places: Iterable[str]) -> set[str]:
 
 def module_on_meta(host: HostConfig, site: Site, spec: ModuleSpec) -> nn.Module:
     """Return the module without data, as it would be built for the site; it is shared, do not change it."""
-    conv = conv_at(host, site)
+    conv = conv_at(host, site) if entry(spec.module).kind == "weights" else None
     if conv is None:
         widths = tuple(source.channels for source in bridged(site, spec))
         return on_meta(spec, site.channels, widths, site.resolution)
@@ -148,7 +207,7 @@ def on_meta(
 
 def conv_at(host: HostConfig, site: Site) -> nn.Conv2d | None:
     """Return the convolution without data that stands at a site; None where there is none."""
-    if site.place_kind != "conv":
+    if site.conv is None:
         return None
     graph = trace_host(host)
     conv = graph.module(graph.node(site.target))
@@ -176,8 +235,8 @@ def bridged(site: Site, spec: ModuleSpec) -> tuple[Source, ...]:
         return ()
     if (origin := bridge_from(spec.module, spec.knobs)) == "block":
         return site.sources
-    assert site.previous_conv
-    assert site.previous_end
+    if site.previous_conv is None or site.previous_end is None:
+        return ()
     if origin == "previous_end":
         return (site.previous_end,)
     # Attention weights are one number per channel.

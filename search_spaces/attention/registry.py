@@ -32,19 +32,22 @@ class Kind:
     places: tuple[str, ...]
 
 
-_GATE_PLACES = ("after_conv*", "branch", "out", "end")
+_PYRAMID_CONVS = ("lateral*", "output*")
+_GATE_PLACES = ("after_conv*", "own*", "branch*", "concat*", "out", "end", *_PYRAMID_CONVS)
 
 KINDS = {
     "gate": Kind(("channels",), _GATE_PLACES),
-    "bridge": Kind(("channels", "source_channels"), ("after_conv*", "branch")),
-    "merge": Kind(("channels",), ("merge",)),
-    "weights": Kind(("conv",), ("conv*",)),
+    "bridge": Kind(("channels", "source_channels"), ("after_conv*", "own*", "branch*")),
+    "merge": Kind(("channels",), ("merge*", "concat*")),
+    "weights": Kind(("conv",), ("conv*", *_PYRAMID_CONVS)),
     "recurrent": Kind(("channels",), _GATE_PLACES),
+    "removal": Kind(("channels",), ("own*",)),
 }
 """gate: forward(x). bridge: forward(x, sources). merge: forward(branch, shortcut). weights: forward(x), in
 the place of a convolution whose `weight` (or its first rows) and `bias` the module keeps as its own.
 recurrent: forward(x, state or None) -> (x, state), one instance along several sites, to which the state
-goes on. x, branch and shortcut are (B, C, H, W); all but weights answer in the shape of their first input."""
+goes on. removal: forward(x) -> x, in the place of the host's own attention. x, branch and shortcut are
+(B, C, H, W); all but weights answer in the shape of their first input."""
 
 RESOLUTION = "resolution"
 """The last positional parameter of a class, of whatever kind, that has to know the (H, W) of its site."""

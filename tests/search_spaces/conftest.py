@@ -1,7 +1,10 @@
-"""What the tests of `search_spaces` share: a host of each family, modules that exist only in tests."""
+"""What the tests of `search_spaces` share: a host of each family, modules that exist only in tests; and `tiny_hosts`
+can be imported beside them."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +13,8 @@ from torch.nn import functional
 
 from search_spaces import Architecture, HostConfig
 from search_spaces.attention import registry
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 FAMILIES = [
     {"name": "resnet20", "input": 8, "channels": 1},

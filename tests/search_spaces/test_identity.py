@@ -43,7 +43,8 @@ def everywhere(host: HostConfig, name: str) -> dict[str, list[ModuleSpec]]:
 def test_at_every_place_it_takes_a_trained_hosts_output_stays_the_same(name: str, host: HostConfig) -> None:
     placed = everywhere(host, name)
     places = {site.place_kind for site in find_sites(host) if site.name in placed}
-    assert places == {place.rstrip("*") for place in entry(name).places}
+    there = {site.place_kind for site in find_sites(host)}
+    assert places == there & {place.rstrip("*") for place in entry(name).places}
     bare = Architecture.of(host, {}).build(seed=1)
     train_a_little(bare, host)
     network = Architecture.of(host, placed).build(seed=1)

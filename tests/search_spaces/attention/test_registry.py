@@ -15,7 +15,8 @@ from search_spaces.errors import InputError
 def test_an_entry_tells_kind_places_paper_summary_and_knobs() -> None:
     bam = entry("bam")
     assert (bam.name, bam.kind) == ("bam", "gate")
-    assert bam.places == KINDS["gate"].places == ("after_conv*", "branch", "out", "end")
+    in_blocks, in_pyramids = ("after_conv*", "own*", "branch*", "concat*", "out", "end"), ("lateral*", "output*")
+    assert bam.places == KINDS["gate"].places == (*in_blocks, *in_pyramids)
     assert "1807.06514" in bam.paper
     assert bam.summary.startswith("Bottleneck attention")
     assert bam.knobs["dilation"].default == 4

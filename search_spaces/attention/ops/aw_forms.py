@@ -28,13 +28,15 @@ from search_spaces.attention.ops.aw_autograd import (
     side_by_side,
 )
 from search_spaces.attention.ops.aw_choice import Problem, fastest
+from search_spaces.attention.ops.aw_columns import Columns, has_columns
 
 __all__ = ["FORMS", "Geometry", "choose_form", "convolve", "kernels", "pool"]
 
-POSITIONS_PER_CHANNEL = 2
 MIN_CHANNELS = 64
-"""`taps` is faster than `grouped` where its products sum over `MIN_CHANNELS` or more, and the output has fewer than
-`POSITIONS_PER_CHANNEL` times as many positions."""
+TAPS_BELOW = 2
+GROUPED_ABOVE = 4
+"""Where products sum over `MIN_CHANNELS` or more, `taps` is the fastest if the output has fewer than `TAPS_BELOW`
+positions per such channel, and `grouped` if more than `GROUPED_ABOVE`; between them it is `columns`."""
 
 
 def convolve(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry, form: str | None = None) -> Tensor:
@@ -49,11 +51,13 @@ def convolve(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry, form:
 def choose_form(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> str:
     """Return the name of the form to use, from the shapes alone.
 
-    `grouped` pays for a kernel per image, C1 values per tap and output channel: little beside the products if
-    there are many positions. `taps` pays for maps that are scaled and added, one per C1 products: little if there
-    are many channels. With groups or several blocks, C1 is what a product sums over. Where they cross was measured
-    on a CPU (benchmarks/aw.py). An exported network uses `taps`, as in ONNX the number of groups cannot be the size
-    of the batch.
+    `grouped` and `columns` pay for a kernel per image, C1 values per tap and output channel: little beside the
+    products if there are many positions. `grouped` also puts the images' channels beside each other, where a
+    convolution wants its kernels in an order of its own; `columns` copies what it reads once for each tap: little if
+    there are few positions. `taps` pays for maps that are scaled and added, one per C1 products: little if there are
+    many channels. With groups or several blocks, C1 is what a product sums over. Where they cross was measured on a
+    CPU (benchmarks/aw.py). An exported network uses `taps`, as in ONNX the number of groups cannot be the size of
+    the batch.
     """
     if isinstance(x.shape[0], int) and x.shape[0] == 1:
         return "single"
@@ -64,8 +68,11 @@ def choose_form(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) ->
         return "taps"
     height, width = geometry.output_size(map_size(x), map_size(weight))
     num_channels = weight.shape[1] // num_blocks
-    few = num_channels < MIN_CHANNELS or height * width >= POSITIONS_PER_CHANNEL * num_channels
-    return "grouped" if few else "taps"
+    if num_channels < MIN_CHANNELS or height * width > GROUPED_ABOVE * num_channels:
+        return "grouped"
+    if height * width < TAPS_BELOW * num_channels:
+        return "taps"
+    return "columns" if has_columns(weight, geometry) and not x.is_cuda else "grouped"
 
 
 def _may_try(x: Tensor) -> bool:
@@ -106,6 +113,14 @@ def grouped(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> Ten
     return output
 
 
+def columns(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> Tensor:
+    """Multiply what each position reads by its image's kernel (where `has_columns`)."""
+    if torch.compiler.is_compiling():
+        return grouped(x, weight, scale, geometry)
+    output: Tensor = Columns.apply(x, weight, scale, geometry)
+    return output
+
+
 def taps(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> Tensor:
     """Add up, over the taps (and blocks), the 1x1 convolution of the shifted input with the tap's slice, scaled.
 
@@ -128,6 +143,7 @@ FORMS: dict[str, Form] = {
     "single": single,
     "gate": gate,
     "grouped": grouped,
+    "columns": columns,
     "taps": taps,
     "kernels": kernels_on_device,
 }

@@ -9,7 +9,8 @@ import typer
 from nas.cli.output import AsJson, describe_host, print_json, print_lines, print_table
 from nas.experiment import load_experiment, load_space
 from search_spaces import Architecture, SearchSpace, find_sites, measure_cost
-from search_spaces.cost import host_cost
+from search_spaces.cost import host_cost, what_macs_leave_out
+from search_spaces.host_space import HostSpace
 from search_spaces.shipped import ARCHITECTURES, SPACES, find_file, shipped_names
 from search_spaces.yaml_files import read_yaml
 from trials import measure_latency
@@ -77,6 +78,8 @@ def cost(
     print_lines(
         "MACs: convolutions and matrix products of one image; pooling and element-wise work show in latency only."
     )
+    if left_out := what_macs_leave_out(loaded.host):
+        print_lines(left_out)
     if measured:
         ours = measured["architecture"]
         print_lines(
@@ -101,32 +104,56 @@ def space(
 ) -> None:
     """Show a space: its decisions, its size, and the range of costs it covers."""
     loaded = _space_of(experiment)
-    host = host_cost(loaded.host)
-    least = {name: loaded.least(name) for name in ("params", "macs")}
     if as_json:
-        decisions = [
-            {"name": d.name, "sites": list(d.sites), "options": [str(o.spec or o.module) for o in d.options]}
-            for d in loaded.decisions
-        ]
-        print_json(
-            {
-                "host": loaded.host.model_dump(),
-                "size": loaded.size,
-                "limits": str(loaded.bounds),
-                "decisions": decisions,
-            }
-        )
+        print_json(_space_data(loaded))
         return
-    print_lines(
-        describe_host(loaded.host), f"{loaded.size:,} distinct architectures ({len(loaded.decisions)} decisions)"
-    )
-    print_lines(f"limits: {loaded.bounds}")
-    print_lines(f"host: {host.params:,} parameters, {host.macs:,} MACs; least: {least['params']:,}, {least['macs']:,}")
-    rows = [
-        (d.name, len(d.sites), len(d.options), ", ".join(dict.fromkeys(o.module for o in d.options)))
+    for part in loaded.variants:
+        print_lines(describe_host(part.host))
+    print_lines(f"{loaded.size:,} distinct architectures ({len(loaded.decisions)} decisions)")
+    rows = [_part_row(part) for part in loaded.variants]
+    numbers = ("parameters", "MACs", "least parameters", "least MACs", "decisions", "architectures")
+    print_table("", ("host", *numbers, "limits"), rows, numbers)
+    for reason in loaded.left_out:
+        print_lines(f"left out, since nothing there is within the limits: {reason}")
+    print_table("", ("decision", "hosts", "sites", "options", "modules"), _decision_rows(loaded), ("sites", "options"))
+
+
+def _space_data(loaded: SearchSpace) -> dict[str, Any]:
+    hosts = [
+        {
+            "label": part.label,
+            "host": part.host.to_dict(),
+            "size": part.size,
+            "params": part.cost_of_host.params,
+            "macs": part.cost_of_host.macs,
+            **{f"least_{name}": part.least(name) for name in ("params", "macs")},
+            "limits": str(part.bounds),
+            "decisions": [decision.name for decision in part.decisions],
+        }
+        for part in loaded.variants
+    ]
+    decisions = [
+        {"name": d.name, "sites": list(d.sites), "options": [str(o.spec or o.module) for o in d.options]}
         for d in loaded.decisions
     ]
-    print_table("", ("decision", "sites", "options", "modules"), rows, ("sites", "options"))
+    return {"hosts": hosts, "left_out": list(loaded.left_out), "size": loaded.size, "decisions": decisions}
+
+
+def _part_row(part: HostSpace) -> tuple[object, ...]:
+    host = part.cost_of_host
+    costs = (host.params, host.macs, part.least("params"), part.least("macs"), len(part.decisions), part.size)
+    return (part.label, *(f"{number:,}" for number in costs), str(part.bounds))
+
+
+def _decision_rows(loaded: SearchSpace) -> list[tuple[object, ...]]:
+    """Return each decision with the hosts that have it, or how many of several do."""
+    rows: list[tuple[object, ...]] = []
+    for number, decision in enumerate(loaded.decisions):
+        having = [part.label for i, part in enumerate(loaded.variants) if loaded.exists(number, (i,))]
+        hosts = "all" if len(having) == len(loaded.variants) else ", ".join(having)
+        modules = ", ".join(dict.fromkeys(option.module for option in decision.options))
+        rows.append((decision.name, hosts, len(decision.sites) or "", len(decision.options), modules))
+    return rows
 
 
 def _space_of(name: str) -> SearchSpace:

@@ -1,39 +1,25 @@
 """The front beside the baselines on a terminal: as many columns as it has room for, the page has them all."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from nas.cli.output import console, print_lines, print_table
+from nas.cli.output import Column, console, fitting, print_lines, print_table
 from reports import FrontRow, StudyView, front_rows
-from reports.wording import accuracy, amount, count, over_host, points
+from reports.wording import amount, count, over_host, points, share
 
-
-@dataclass(frozen=True)
-class _Column:
-    title: str
-    cell: Callable[[FrontRow], str]
-    rank: int
-    """Where there is no room, columns go by rank, the highest first; rank 0 always stays."""
-    numeric: bool = True
-
-
-_COLUMNS = (
-    _Column("trial", lambda row: "" if row.number is None else str(row.number), 6),
-    _Column("architecture", lambda row: row.name, 0, numeric=False),
-    _Column("", lambda row: "knee" if row.is_knee else "front" if row.group == "front" else "", 0, numeric=False),
-    _Column("validation", lambda row: accuracy(row.accuracy), 0),
-    _Column("points over host", lambda row: points(row.accuracy_difference), 1),
-    _Column(
-        "verdict", lambda row: row.accuracy_difference.verdict if row.accuracy_difference else "", 4, numeric=False
-    ),
-    _Column("test", lambda row: accuracy(row.test_accuracy), 2),
-    _Column("parameters", lambda row: count(row.params), 3),
-    _Column("MACs", lambda row: amount(row.macs), 5),
-    _Column("over host", lambda row: over_host(row.macs, row.host_macs or 0), 7),
-    _Column("modules", lambda row: _modules(row), 8, numeric=False),
+_COLUMNS: tuple[Column[FrontRow], ...] = (
+    Column("trial", lambda row: "" if row.number is None else str(row.number), 6),
+    Column("architecture", lambda row: row.name, 0, numeric=False),
+    Column("host", lambda row: row.host, 2, numeric=False),
+    Column("", lambda row: "knee" if row.is_knee else "front" if row.group == "front" else "", 0, numeric=False),
+    Column("validation", lambda row: share(row.quality), 0),
+    Column("points over host", lambda row: points(row.quality_difference), 1),
+    Column("verdict", lambda row: row.quality_difference.verdict if row.quality_difference else "", 4, numeric=False),
+    Column("test", lambda row: share(row.test_quality), 2),
+    Column("parameters", lambda row: count(row.params), 3),
+    Column("MACs", lambda row: amount(row.macs), 5),
+    Column("over host", lambda row: over_host(row.macs, row.host_macs or 0), 7),
+    Column("modules", lambda row: _modules(row), 8, numeric=False),
 )
-_GAP = 2
 
 
 def _modules(row: FrontRow) -> str:
@@ -50,24 +36,14 @@ def print_front(view: StudyView) -> None:
         return
     confirmed = rows[0].stage == "confirm"
     # A single training has no verdict and no test accuracy.
-    columns = [column for column in _COLUMNS if confirmed or column.title not in ("verdict", "test")]
-    columns = _fitting(columns, rows, console().width)
+    left_out = (() if confirmed else ("verdict", "test")) + (() if rows[0].host else ("host",))
+    columns = [column for column in _COLUMNS if column.title not in left_out]
+    columns = fitting(columns, rows, console().width)
     how = f"means of up to {max(row.num_seeds for row in rows)} trainings" if confirmed else "single trainings"
+    shown = "mIoUs are" if rows[0].miou else "accuracies are"
     print_table(
-        f"The front and the baselines: accuracies are {how} of {rows[0].epochs} epochs",
+        f"The front and the baselines: {shown} {how} of {rows[0].epochs} epochs",
         [column.title for column in columns],
         [[column.cell(row) for column in columns] for row in rows],
         [column.title for column in columns if column.numeric],
     )
-
-
-def _fitting(columns: Sequence[_Column], rows: Sequence[FrontRow], width: int) -> list[_Column]:
-    """Leave out columns, the highest rank first, until the table is no wider than `width`."""
-    sizes = {column: max(len(column.title), *(len(column.cell(row)) for row in rows)) for column in columns}
-    kept = list(columns)
-    while sum(sizes[column] + _GAP for column in kept) - _GAP > width:
-        last = max(kept, key=lambda column: column.rank)
-        if not last.rank:
-            break
-        kept.remove(last)
-    return kept

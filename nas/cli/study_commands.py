@@ -138,7 +138,9 @@ def report(
 
 def export(
     study: StudyArgument,
-    pick: Annotated[str, typer.Option(help="knee, best-accuracy, an architecture's id, or a trial's number.")] = "knee",
+    pick: Annotated[
+        str, typer.Option(help="knee, best-accuracy, best-miou, an architecture's id, or a trial's number.")
+    ] = "knee",
     out: Annotated[Path | None, typer.Option(help="The folder to write.", show_default="exports/<study>-<id>")] = None,
     program: Annotated[bool, typer.Option("--torch-export", help="Add a torch.export program.")] = False,
     as_json: AsJson = False,

@@ -2,10 +2,13 @@
 
 `ByKnob` is what studies record: `<decision>` over module names and, where a module's knob has more than one
 value, `<decision>.<module>.<knob>` over its values, so that importances and dashboards speak of modules and
-knobs.
+knobs. Where the host is a choice, `host` is a parameter over its labels. A decision that does not exist in the chosen
+host is not recorded; what a parameter's values are is the same in every trial.
 
 `ByOption` has one parameter per decision, over the numbers of its options: a genetic algorithm that works on
-it passes a module on to a child together with its knobs, instead of drawing the knobs anew.
+it passes a module on to a child together with its knobs, instead of drawing the knobs anew. There a decision that does
+not exist in the chosen host is a silent gene: it changes nothing, and is inherited by children that may have another
+host. Optuna wants every parent to have every parameter.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,6 +43,9 @@ class Encoding(Protocol):
     def suggest(self, trial: Trial) -> tuple[int, ...]:
         """Let the trial's sampler choose, and return the option indices it chose."""
 
+    def attributes(self, trial: FrozenTrial, indices: Sequence[int]) -> Mapping[str, Any]:
+        """Return what `restore` needs of a suggested trial beside its indices."""
+
     def restore(self, trial: FrozenTrial) -> Values:
         """Return what `suggest` left in the trial that a study recorded as `trial`."""
 
@@ -53,8 +59,10 @@ class ByKnob:
     def encode(self, indices: Sequence[int]) -> Values:
         params: dict[str, Any] = {}
         distributions: dict[str, BaseDistribution] = {}
-        for decision, index in zip(self._space.decisions, indices, strict=True):
-            option = decision.options[index]
+        for number, decision in enumerate(self._space.decisions):
+            if not self._space.exists(number, indices):
+                continue
+            option = decision.options[indices[number]]
             params[decision.name] = option.module
             distributions[decision.name] = CategoricalDistribution(tuple(decision.domains))
             for knob, values in decision.domains[option.module].items():
@@ -64,18 +72,28 @@ class ByKnob:
         return params, distributions
 
     def suggest(self, trial: Trial) -> tuple[int, ...]:
-        indices = []
+        indices: list[int] = []
         for number, decision in enumerate(self._space.decisions):
+            if not self._space.exists(number, indices):
+                indices.append(0)
+                continue
             module = trial.suggest_categorical(decision.name, tuple(decision.domains))
             knobs = {
                 knob: trial.suggest_categorical(f"{decision.name}.{module}.{knob}", values)
                 for knob, values in decision.domains[module].items()
             }
             indices.append(self._space.option_index(number, module, knobs))
-        return tuple(indices)
+        return self._space.normal(indices)
+
+    def attributes(self, trial: FrozenTrial, indices: Sequence[int]) -> Mapping[str, Any]:  # noqa: ARG002
+        return {}
 
     def restore(self, trial: FrozenTrial) -> Values:
         return trial.params, trial.distributions
+
+
+SILENT = "silent genes"
+"""The trial's system attribute that holds them."""
 
 
 class ByOption:
@@ -92,10 +110,17 @@ class ByOption:
         return {name: by_name[name] for name in self.distributions}, self.distributions
 
     def suggest(self, trial: Trial) -> tuple[int, ...]:
-        return tuple(
+        genes = (
             trial.suggest_categorical(d.name, range(len(d.options))) if len(d.options) > 1 else 0
             for d in self._space.decisions
         )
+        return self._space.normal(tuple(genes))
+
+    def attributes(self, trial: FrozenTrial, indices: Sequence[int]) -> Mapping[str, Any]:
+        heard, _ = self.encode(indices)
+        silent = {name: int(gene) for name, gene in trial.params.items() if gene != heard[name]}
+        return {SILENT: silent} if silent else {}
 
     def restore(self, trial: FrozenTrial) -> Values:
-        return self.encode(trial.user_attrs["indices"])
+        heard, distributions = self.encode(trial.user_attrs["indices"])
+        return heard | trial.system_attrs.get(SILENT, {}), distributions

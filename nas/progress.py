@@ -14,6 +14,8 @@ from nas.experiment import Experiment
 from nas.study import Ledger, Proposal
 from reports.objectives import to_minimise
 from reports.pareto import hypervolume_history, nondominated
+from reports.quality import quality_of
+from search_spaces.space.host_choices import hosts_in_words
 from trials import TrialRecord
 
 
@@ -58,7 +60,7 @@ class Watcher:
         self._begin("search", ledger, experiment.config.search.trials + baselines)
         self._num_workers = num_workers
         self._say(
-            f"searching {experiment.space.size:,} architectures on {experiment.space.host.name}: "
+            f"searching {experiment.space.size:,} architectures on {hosts_in_words(experiment.space.hosts)}: "
             f"{experiment.config.search.trials} trials and {baselines} baselines of "
             f"{experiment.config.train.epochs} epochs, {num_workers} at a time"
         )
@@ -97,9 +99,10 @@ class Watcher:
         if record.status == "failed" or record.accuracy is None:
             self._say(f"{head} FAILED: {record.reason}")
         else:
+            quality = quality_of([record])
             self._say(
-                f"{head} accuracy {record.accuracy:.2%}  loss {record.loss:.4f}  {record.params:,} params  "
-                f"{record.macs:,} MACs  {record.wall_s:.1f} s   [{self._standing()}]"
+                f"{head} {quality.words} {quality.value(record) or 0:.2%}  loss {record.loss:.4f}  "
+                f"{record.params:,} params  {record.macs:,} MACs  {record.wall_s:.1f} s   [{self._standing()}]"
             )
         self.refresh()
 
@@ -116,9 +119,10 @@ class Watcher:
         table = Table.grid(padding=(0, 2))
         for proposal, epoch in self._running.values():
             done = epoch.get("epoch", 0)
-            accuracy = f"{epoch['accuracy']:.2%}" if epoch else ""
+            quality = epoch.get("miou") if epoch.get("miou") is not None else epoch.get("accuracy")
+            shown = "" if quality is None else f"{quality:.2%}"
             bar = ProgressBar(total=proposal.epochs, completed=done, width=24)
-            table.add_row(proposal.label or proposal.architecture.id, bar, f"{done}/{proposal.epochs} epochs", accuracy)
+            table.add_row(proposal.label or proposal.architecture.id, bar, f"{done}/{proposal.epochs} epochs", shown)
         return Group(table, Text(f"{self._phase}: {self._standing()}", style="bold"))
 
     def _standing(self) -> str:

@@ -160,9 +160,8 @@ class Proposer:
 
     def _shuffled_space(self) -> Iterator[tuple[int, ...]]:
         # Never started again: what was refused once stays refused.
-        shape = [len(d.options) for d in self._space.decisions]
-        for flat in np.random.default_rng(self._plan.seed).permutation(self._space.size):
-            yield tuple(int(i) for i in np.unravel_index(flat, shape))
+        for number in np.random.default_rng(self._plan.seed).permutation(self._space.size):
+            yield self._space.at(int(number))
 
     def _refusal(self, indices: tuple[int, ...], known: Mapping[Key, int]) -> str | None:
         number = known.get((self._architecture(indices).hash, self._plan.trial_seed, self._plan.epochs))

@@ -151,7 +151,8 @@ class OptunaSampler(Sampler):
         if isinstance(self._encoding, ByKnob):
             return Draw(indices, frozen.params, frozen.distributions, frozen.system_attrs)
         params, distributions = self._recorded.encode(indices)
-        return Draw(indices, params, distributions, frozen.system_attrs)
+        attributes = {**frozen.system_attrs, **self._encoding.attributes(frozen, indices)}
+        return Draw(indices, params, distributions, attributes)
 
 
 def _as_seen(trial: FrozenTrial) -> TrialState:
@@ -172,7 +173,9 @@ class PlacementNSGAII(NSGAIISampler):
     (four-objective hypervolume; Optuna's own 0.47, random 0.377): a gene is a module with its knobs, and
     nothing repeats (0.529); the first generation draws how many decisions place a module uniformly, then
     which (0.565): independent draws per decision practically never propose few modules. A mutation draws the
-    module first, then its knobs, so that modules with many knobs are not favoured.
+    module first, then its knobs, so that modules with many knobs are not favoured. Where the host is a choice, the
+    hosts are equally likely at first, and so is every number of modules on each: a uniform number spread over the
+    decisions of all hosts is uniform on the decisions of any one.
     """
 
     def __init__(self, space: SearchSpace, encoding: ByOption, *, population_size: int, seed: int) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
+from nas.confirm import race_of
+from nas.experiment import ConfirmConfig
 from nas.journal import JOURNAL, read_storage
 from nas.study import Ledger, state_of
 from nas.study_plugins import require_plugins
@@ -55,12 +57,13 @@ def view_of(storage: BaseStorage, folder: Path) -> StudyView:
         objectives=search.objectives,
         search=_trials(search),
         confirm=_confirmed(storage, experiment),
+        notes=_notes(storage, search, experiment),
         num_refused=search.counts().refused,
         command=facts.get("command", f"nas search {folder.name}"),
         path=str(folder),
         exhausted=bool(facts.get("exhausted", False)),
         space_size=space.size,
-        host=Architecture.of(space.host, {}),
+        hosts=tuple(Architecture.of(host, {}) for host in space.hosts),
     )
 
 
@@ -72,6 +75,17 @@ def _confirmed(storage: BaseStorage, experiment: dict[str, Any]) -> tuple[TrialV
         return ()
     epochs = experiment["confirm"]["epochs"]
     return tuple(view for view in _trials(ledger) if view.record is None or view.record.epochs == epochs)
+
+
+def _notes(storage: BaseStorage, search: Ledger, experiment: dict[str, Any]) -> tuple[str, ...]:
+    """Return how the confirmation's race stands, if it is one and has begun."""
+    config = ConfirmConfig.model_validate(experiment["confirm"])
+    try:
+        ledger = Ledger.load(storage, CONFIRM)
+        race = race_of(search, ledger, config, experiment["search"]["seed"]) if config.is_race else None
+    except InputError:  # nothing to confirm yet, or a budget that is too small for it
+        return ()
+    return (race.in_words,) if race and ledger.trials() else ()
 
 
 def _trials(ledger: Ledger) -> tuple[TrialView, ...]:

@@ -5,8 +5,8 @@ from search_spaces.cost import Cost, measure_cost
 from search_spaces.errors import InputError
 from search_spaces.hosts import HostConfig
 from search_spaces.plugins import load_plugins
-from search_spaces.site_type import Site
 from search_spaces.sites import find_sites
+from search_spaces.sites.site_type import Site
 from search_spaces.space import SearchSpace
 
 __all__ = [

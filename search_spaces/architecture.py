@@ -20,8 +20,8 @@ from search_spaces.errors import InputError, nearest, unknown
 from search_spaces.fitting import NONE, ModuleSpec, check_fit, make_spec, sharing_key, what_is_built
 from search_spaces.hosts import HostConfig
 from search_spaces.naming import tensor_names
-from search_spaces.site_type import Site
 from search_spaces.sites import find_sites
+from search_spaces.sites.site_type import Site
 from search_spaces.yaml_files import Document, dump_yaml, read_yaml, validate
 
 FORMAT = 1

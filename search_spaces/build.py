@@ -21,13 +21,13 @@ from search_spaces.attention import bridge_from, entry
 from search_spaces.attention.ba import BridgeWeights
 from search_spaces.attention.layers import scale_channels
 from search_spaces.fitting import ModuleSpec, bridged, build_module
+from search_spaces.graphs.own_attention import region
+from search_spaces.graphs.tracing import HostGraph
 from search_spaces.hosts import HostConfig
 from search_spaces.naming import tensor_names
 from search_spaces.networks import build_network, build_network_on_meta, trace_host
-from search_spaces.own_attention import region
-from search_spaces.site_type import Site
 from search_spaces.sites import find_sites
-from search_spaces.tracing import HostGraph
+from search_spaces.sites.site_type import Site
 
 Placement = tuple[tuple[str, tuple[ModuleSpec, ...]], ...]
 """The occupied sites in network order, each with its modules in order."""

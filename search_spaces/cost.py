@@ -15,12 +15,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from search_spaces.architecture import Architecture
 from search_spaces.attention import create, entry
 from search_spaces.fitting import ModuleSpec, bridged, conv_at, meta_inputs, module_on_meta, on_meta
+from search_spaces.graphs.own_attention import region
+from search_spaces.graphs.tracing import Shape
 from search_spaces.hosts import DETECTORS, HostConfig
 from search_spaces.networks import build_network_on_meta, trace_host
-from search_spaces.own_attention import region
-from search_spaces.site_type import Site, Source
 from search_spaces.sites import find_sites
-from search_spaces.tracing import Shape
+from search_spaces.sites.site_type import Site, Source
 
 TYPICAL = (14, 14)
 """Height and width of a typical map, for modules whose parameters depend on it."""

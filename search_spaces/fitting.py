@@ -20,10 +20,10 @@ from search_spaces.attention import (
     entry,
 )
 from search_spaces.errors import InputError
+from search_spaces.graphs.tracing import Shape
 from search_spaces.hosts import DETECTORS, HostConfig
 from search_spaces.networks import trace_host
-from search_spaces.site_type import Site, Source
-from search_spaces.tracing import Shape
+from search_spaces.sites.site_type import Site, Source
 
 NONE = "none"
 """What a file calls the module of an empty site."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from search_spaces.attention import bridge_from, entry
 from search_spaces.fitting import ModuleSpec, bridged
-from search_spaces.site_type import Site
+from search_spaces.sites.site_type import Site
 
 
 def tensor_names(sites: Mapping[str, Site], items: Sequence[tuple[str, Sequence[ModuleSpec]]]) -> dict[str, str]:

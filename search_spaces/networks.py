@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from search_spaces.errors import InputError
-from search_spaces.host_tracer import add_dropouts
+from search_spaces.graphs.host_tracer import add_dropouts
+from search_spaces.graphs.tracing import HostGraph, trace
 from search_spaces.hosts import HostConfig, build_host, build_untrained, host_entry, on_meta, to_meta
 from search_spaces.pyramids import with_neck
-from search_spaces.tracing import HostGraph, trace
 
 
 def build_network(config: HostConfig) -> nn.Module:

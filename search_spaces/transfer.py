@@ -10,8 +10,8 @@ from search_spaces.architecture import Architecture
 from search_spaces.errors import InputError
 from search_spaces.fitting import ModuleSpec, check_fit
 from search_spaces.hosts import HostConfig
-from search_spaces.pyramid_sites import STAGE
 from search_spaces.sites import find_sites
+from search_spaces.sites.pyramid_sites import STAGE
 
 Placed = dict[str, tuple[ModuleSpec, ...]]
 

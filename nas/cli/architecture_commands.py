@@ -10,8 +10,8 @@ from nas.cli.output import AsJson, describe_host, print_json, print_lines, print
 from nas.experiment import load_experiment, load_space
 from search_spaces import Architecture, SearchSpace, find_sites, measure_cost
 from search_spaces.cost import host_cost, what_macs_leave_out
-from search_spaces.host_space import HostSpace
 from search_spaces.shipped import ARCHITECTURES, SPACES, find_file, shipped_names
+from search_spaces.space.host_space import HostSpace
 from search_spaces.yaml_files import read_yaml
 from trials import measure_latency
 from trials.devices import pick_device

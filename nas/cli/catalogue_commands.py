@@ -13,7 +13,7 @@ from search_spaces.attention.timm_layers import timm_names, unavailable_timm_lay
 from search_spaces.config import Config
 from search_spaces.cost import typical_params
 from search_spaces.errors import InputError
-from search_spaces.space_config import SpaceConfig
+from search_spaces.space.space_config import SpaceConfig
 
 _FILES: dict[str, type[Config]] = {
     "experiment": ExperimentConfig,

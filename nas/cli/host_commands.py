@@ -22,7 +22,7 @@ from search_spaces.cost import host_cost, what_macs_leave_out
 from search_spaces.errors import unknown
 from search_spaces.hosts import SHORTHANDS, HostConfig, HostEntry, host_entry, host_names, timm_host_names
 from search_spaces.hosts.timm_hosts import PREFIX as TIMM
-from search_spaces.site_type import Site, Source
+from search_spaces.sites.site_type import Site, Source
 
 
 def register(app: typer.Typer) -> None:

@@ -13,7 +13,7 @@ from nas.cli.site_blocks import Block, blocks_of, grouped, kinds_at, runs_of
 from search_spaces import HostConfig, Site
 from search_spaces.attention import KINDS
 from search_spaces.networks import trace_host
-from search_spaces.site_type import Source
+from search_spaces.sites.site_type import Source
 
 _INDENT = 8
 """Of what is drawn in a block, by the lines of the tree."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import fx, nn
 
 from search_spaces.errors import InputError
-from search_spaces.host_tracer import trace_in_both_modes
+from search_spaces.graphs.host_tracer import trace_in_both_modes
 from search_spaces.hosts.meta import on_meta, to_meta
 
 

@@ -2,13 +2,13 @@
 
 from torch import nn
 
+from search_spaces.graphs.tracing import HostGraph
 from search_spaces.hosts import DETECTORS, HostConfig
 from search_spaces.pyramids.body import Body, freeze_up_to
 from search_spaces.pyramids.detectors import make_detector, make_detector_backbone
 from search_spaces.pyramids.heads import ClassificationHead, SegmentationHead
 from search_spaces.pyramids.levels import pyramid_ends, pyramid_width
 from search_spaces.pyramids.networks import PyramidNetwork, make_pyramid
-from search_spaces.tracing import HostGraph
 
 __all__ = ["with_neck"]
 

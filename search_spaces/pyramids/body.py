@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from search_spaces.tracing import HostGraph
+from search_spaces.graphs.tracing import HostGraph
 
 
 class Body(nn.Module):

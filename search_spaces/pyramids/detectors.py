@@ -16,10 +16,10 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP6P7
 
 from search_spaces.errors import InputError
+from search_spaces.graphs.tracing import HostGraph
 from search_spaces.hosts import HostConfig
 from search_spaces.pyramids.levels import WIDTH, stride_of
 from search_spaces.pyramids.networks import make_pyramid
-from search_spaces.tracing import HostGraph
 
 _ASPECT_RATIOS = (0.5, 1.0, 2.0)
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -10,9 +10,9 @@ import math
 from torch import fx
 
 from search_spaces.errors import InputError
+from search_spaces.graphs.stages import find_stages
+from search_spaces.graphs.tracing import HostGraph
 from search_spaces.hosts import DETECTORS, HostConfig
-from search_spaces.stages import find_stages
-from search_spaces.tracing import HostGraph
 
 MOST_LEVELS = 4
 WIDTH = 256

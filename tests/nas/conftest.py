@@ -1,15 +1,19 @@
 """What the tests of `nas` share: `toy_search` and `pool_tasks` can be imported beside them."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import nas
+from nas.cli import main
 from nas.progress import Watcher
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+Run = Callable[..., tuple[int, str, str]]
 
 if TYPE_CHECKING:
     from toy_search import Toy
@@ -55,3 +59,29 @@ def finished(experiments: Path, tmp_path_factory: pytest.TempPathFactory) -> nas
     """A real NSGA-II search on digits, run to its end by two workers."""
     study = tmp_path_factory.mktemp("studies") / "nsga2"
     return nas.search(str(experiments / "nsga2.yaml"), study, device="cpu", watcher=Watcher.quiet())
+
+
+@pytest.fixture
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's cache folder of this test."""
+    folder = tmp_path / "user-cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cached: Path) -> Run:
+    """Run a command line; return its status, output and errors. The user's caches are those of this test."""
+    assert not cached.exists()
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
+        try:
+            main()
+            status = 0
+        except SystemExit as end:
+            status = int(end.code or 0)
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    return run

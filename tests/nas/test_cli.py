@@ -1,7 +1,6 @@
 """The commands: text and JSON, and how mistakes are answered."""
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,33 +8,15 @@ import pytest
 from rich.console import Console
 
 import nas
-from nas.cli import main
 from search_spaces import Architecture
 
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line; return its status, output and errors."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as end:
-            status = int(end.code or 0)
-        output = capsys.readouterr()
-        return status, output.out, output.err
-
-    return run
-
-
 @pytest.mark.parametrize(
     "command",
     [
-        ["hosts"],
+        ["hosts", "resnet2[0]"],
         ["modules"],
         ["modules", "se"],
         ["sites", "resnet20"],

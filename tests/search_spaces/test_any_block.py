@@ -6,9 +6,9 @@ from tiny_hosts import Inception, Net, Residual, conv, sites_of, traced
 from torch import Tensor, nn
 
 from search_spaces import InputError, Site, find_sites
+from search_spaces.graphs.stages import find_stages
 from search_spaces.hosts import host_names
-from search_spaces.sites import _find_sites
-from search_spaces.stages import find_stages
+from search_spaces.sites.finding import _find_sites
 
 
 def places(sites: dict[str, Site], block: str) -> list[str]:

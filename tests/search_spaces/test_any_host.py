@@ -17,7 +17,7 @@ from search_spaces.fitting import check_fit, make_spec
 from search_spaces.hosts import build_host, host_entry, host_names
 from search_spaces.hosts.imagenet import build_imagenet_host
 from search_spaces.networks import build_network_on_meta
-from search_spaces.site_type import Site
+from search_spaces.sites.site_type import Site
 
 TORCHVISION = [name for name in host_names() if host_entry(name).build is build_imagenet_host]
 

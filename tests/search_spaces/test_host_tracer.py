@@ -9,8 +9,8 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from search_spaces.errors import InputError
-from search_spaces.host_tracer import add_dropouts, trace_in_both_modes
-from search_spaces.tracing import trace
+from search_spaces.graphs.host_tracer import add_dropouts, trace_in_both_modes
+from search_spaces.graphs.tracing import trace
 
 
 class Host(nn.Module):

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from search_spaces import Cost, InputError
-from search_spaces.limits import Bounds, LimitsConfig
+from search_spaces.space.limits import Bounds, LimitsConfig
 from search_spaces.yaml_files import parse_yaml, validate
 
 HOST = Cost(params=1000, macs=3_000_000)

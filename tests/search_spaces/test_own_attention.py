@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from search_spaces import Architecture, HostConfig, InputError, SearchSpace, Site, find_sites, measure_cost
 from search_spaces.cost import count_cost, host_cost
-from search_spaces.own_attention import region
+from search_spaces.graphs.own_attention import region
 
 SMALL = {"name": "mobilenet_v3_small", "classes": 4, "input": 32}
 SQUEEZE = "features.1.block.1"

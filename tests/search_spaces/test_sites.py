@@ -5,8 +5,8 @@ from torch import nn
 from torchvision.ops import StochasticDepth
 
 from search_spaces import HostConfig, InputError, Site, find_sites
+from search_spaces.graphs.tracing import HostGraph
 from search_spaces.networks import trace_host
-from search_spaces.tracing import HostGraph
 
 
 def named(host: HostConfig | str) -> dict[str, Site]:

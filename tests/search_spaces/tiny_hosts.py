@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from search_spaces.site_type import Site
+from search_spaces.graphs.tracing import HostGraph, trace
 from search_spaces.sites import sites_of_graph
-from search_spaces.tracing import HostGraph, trace
+from search_spaces.sites.site_type import Site
 
 
 def traced(network: nn.Module, size: int = 16) -> HostGraph:

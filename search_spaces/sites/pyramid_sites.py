@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from torch import fx, nn
 
 from search_spaces.attention import ConvGeometry
-from search_spaces.site_type import Site, source_of
-from search_spaces.tracing import HostGraph
+from search_spaces.graphs.tracing import HostGraph
+from search_spaces.sites.site_type import Site, source_of
 
 STAGE = "fpn"
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from torch import fx, nn
 
-from search_spaces.block_paths import Part
-from search_spaces.merges import Meeting, Merge
-from search_spaces.own_attention import OwnAttention, region
-from search_spaces.tracing import HostGraph
+from search_spaces.graphs.block_paths import Part
+from search_spaces.graphs.merges import Meeting, Merge
+from search_spaces.graphs.own_attention import OwnAttention, region
+from search_spaces.graphs.tracing import HostGraph
 
 _DEPTHS = {"StochasticDepth", "DropPath"}
 """Classes of stochastic depth."""

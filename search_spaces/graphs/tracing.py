@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from search_spaces.errors import InputError
-from search_spaces.host_tracer import trace_in_both_modes
+from search_spaces.graphs.host_tracer import trace_in_both_modes
 
 Shape = tuple[int, ...]
 

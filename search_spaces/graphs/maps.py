@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from search_spaces.tracing import HostGraph, is_feature_map
+from search_spaces.graphs.tracing import HostGraph, is_feature_map
 
 _PERMUTATIONS = (torch.permute, "permute")
 _CHANNELS_LAST, _CHANNELS_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from torch import fx, nn
 
-from search_spaces.maps import PRODUCTS, operands
-from search_spaces.tracing import HostGraph
+from search_spaces.graphs.maps import PRODUCTS, operands
+from search_spaces.graphs.tracing import HostGraph
 
 _WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Linear)
 

@@ -8,16 +8,16 @@ from typing import TypeVar
 from torch import fx, nn
 
 from search_spaces.attention import ConvGeometry
-from search_spaces.blocks import Block
 from search_spaces.errors import InputError
+from search_spaces.graphs.blocks import Block
+from search_spaces.graphs.merges import Meeting, Merge
+from search_spaces.graphs.own_attention import region
+from search_spaces.graphs.stages import Stage, find_structure
+from search_spaces.graphs.tracing import HostGraph
 from search_spaces.hosts import SHORTHANDS, HostConfig, host_entry
-from search_spaces.merges import Meeting, Merge
 from search_spaces.networks import trace_host
-from search_spaces.own_attention import region
-from search_spaces.pyramid_sites import pyramid_sites
-from search_spaces.site_type import Site, Source, source_of
-from search_spaces.stages import Stage, find_structure
-from search_spaces.tracing import HostGraph
+from search_spaces.sites.pyramid_sites import pyramid_sites
+from search_spaces.sites.site_type import Site, Source, source_of
 
 Thing = TypeVar("Thing")
 

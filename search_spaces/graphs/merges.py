@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
-from search_spaces.maps import SUMS, operands
-from search_spaces.tracing import HostGraph
+from search_spaces.graphs.maps import SUMS, operands
+from search_spaces.graphs.tracing import HostGraph
 
 _CONCATENATIONS = (torch.cat, torch.concat, torch.concatenate)
 

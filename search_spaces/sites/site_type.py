@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from search_spaces.attention import ConvGeometry
-from search_spaces.tracing import HostGraph
+from search_spaces.graphs.tracing import HostGraph
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from itertools import pairwise
 
 from torch import fx, nn
 
-from search_spaces.merges import Meeting, Merge
-from search_spaces.tracing import HostGraph, is_feature_map
+from search_spaces.graphs.merges import Meeting, Merge
+from search_spaces.graphs.tracing import HostGraph, is_feature_map
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,23 @@ from typing import Any
 
 from search_spaces.architecture import select_sites
 from search_spaces.attention import entry
-from search_spaces.combinations import SHARE, Combination, Selection, Setting, Shared, make_combinations, what_all_build
 from search_spaces.errors import InputError
 from search_spaces.fitting import NONE, ModuleSpec, sharing_key, what_is_built
-from search_spaces.host_choices import host_label
 from search_spaces.hosts import HostConfig
 from search_spaces.naming import are_one_without_own
-from search_spaces.site_type import Site
 from search_spaces.sites import find_sites
-from search_spaces.space_config import ChoiceConfig, SpaceConfig
+from search_spaces.sites.site_type import Site
+from search_spaces.space.combinations import (
+    SHARE,
+    Combination,
+    Selection,
+    Setting,
+    Shared,
+    make_combinations,
+    what_all_build,
+)
+from search_spaces.space.host_choices import host_label
+from search_spaces.space.space_config import ChoiceConfig, SpaceConfig
 from search_spaces.yaml_files import Document
 
 Keys = tuple[str | int, ...]

@@ -1,81 +1,54 @@
-"""A space: a host, choices over its sites, and limits; its size, uniform samples and neighbours.
+"""The part of a space on one host: its size, costs, neighbours, and what draws from it uniformly.
 
-A choice becomes one *decision* per site, block, stage or host; a decision's *options* are the distinct things it
-can build. An architecture of the space is one option index per decision.
+An architecture is one option index per decision of this host.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from search_spaces.architecture import Architecture
+from search_spaces.attention import entry
 from search_spaces.cost import Cost, host_cost, site_cost
-from search_spaces.decisions import Decision, Option, make_decisions
-from search_spaces.errors import InputError
-from search_spaces.fitting import ModuleSpec
+from search_spaces.fitting import ModuleSpec, module_on_meta
 from search_spaces.hosts import HostConfig
-from search_spaces.limits import LIMITED, Bounds
-from search_spaces.sampling import MAX_DRAWS, Costs, LimitedSampler
-from search_spaces.space_config import SpaceConfig
-from search_spaces.yaml_files import Document, read_yaml, validate
+from search_spaces.sites.site_type import Site
+from search_spaces.space.decisions import Decision, Option
+from search_spaces.space.host_choices import host_label
+from search_spaces.space.limits import LIMITED, Bounds
+from search_spaces.space.sampling import Costs, LimitedSampler
 
 Indices = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class SearchSpace:
-    """A set of architectures. Make one with `load`, `from_document` or `from_dict`."""
+class HostSpace:
+    """A set of architectures on one host."""
 
     host: HostConfig
     decisions: tuple[Decision, ...]
     bounds: Bounds
 
-    @staticmethod
-    def load(path: str | Path) -> "SearchSpace":
-        """Read a space from a YAML file. Raises InputError naming file, line and key."""
-        return SearchSpace.from_document(read_yaml(Path(path)))
-
-    @staticmethod
-    def from_dict(data: dict[str, object]) -> "SearchSpace":
-        """Return the space of `{"host": ..., "choices": ..., "limits": ...}`. Raises InputError."""
-        return SearchSpace.from_document(Document(data, "space"))
-
-    @staticmethod
-    def from_document(document: Document) -> "SearchSpace":
-        """Return the space that a parsed file describes.
-
-        Raises:
-            InputError: a mistake in the file, a module that does not fit a site it may go to, selectors that
-                overlap, a knob's value without effect, a limit that nothing satisfies.
-        """
-        config = validate(SpaceConfig, document)
-        decisions = make_decisions(config, document)
-        bounds = Bounds.of(config.limits, host_cost(config.host))
-        space = SearchSpace(config.host, decisions, bounds)
-        for name in LIMITED:
-            least, limit = space.least(name), getattr(bounds, name)
-            if limit is not None and least > limit:
-                raise document.error(
-                    ("limits", name),
-                    f"nothing satisfies the limit {limit:,}: the least possible is {least:,}",
-                )
-        try:
-            space.sample_indices(np.random.default_rng(0))
-        except InputError as error:
-            raise document.error(("limits",), str(error)) from None
-        return space
+    @property
+    def label(self) -> str:
+        """What a reader calls the host."""
+        return host_label(self.host)
 
     @property
     def size(self) -> int:
         """The number of distinct architectures, before limits."""
         return math.prod(len(decision.options) for decision in self.decisions)
 
+    @property
+    def cost_of_host(self) -> Cost:
+        """The cost of the bare host."""
+        return host_cost(self.host)
+
     def least(self, limited: str) -> int:
-        """Return the least value of `params`, `macs` or `sites` that any architecture of the space has.
+        """Return the least value of `params`, `macs` or `sites` that any architecture has.
 
         Where modules are shared it is a lower bound of it.
         """
@@ -83,6 +56,19 @@ class SearchSpace:
         shared = max((min(_params(groups) for groups in options) for options in self._groups), default=0)
         least = self._host_costs[row] + sum(int(costs[row].min()) for costs in self._costs)
         return int(least + shared) if limited == "params" else int(least)
+
+    def out_of_reach(self) -> tuple[str, int, int] | None:
+        """Return the first limit that no architecture satisfies: its name, itself, and the least; None if none is."""
+        for name in LIMITED:
+            limit = getattr(self.bounds, name)
+            if limit is not None and (least := self.least(name)) > limit:
+                return name, limit, least
+        return None
+
+    def at(self, number: int) -> Indices:
+        """Return the architecture of a number below `size`; each has one."""
+        shape = [len(decision.options) for decision in self.decisions]
+        return tuple(int(index) for index in np.unravel_index(number, shape)) if shape else ()
 
     def decode(self, indices: Sequence[int]) -> Architecture:
         """Return the architecture of one option index per decision."""
@@ -102,12 +88,8 @@ class SearchSpace:
             if index is None:
                 return None
             found.append(index)
-        # Answers for what stands at other sites, for second modules and for sharing.
+        # Answers for the host, for what stands at other sites, for second modules and for sharing.
         return tuple(found) if self.decode(found).hash == architecture.hash else None
-
-    def option_index(self, decision: int, module: str, knobs: dict[str, object]) -> int:
-        """Return the option that a module with these values of its varied knobs builds."""
-        return self.decisions[decision].option_index(module, knobs)
 
     def neighbours(self, indices: Sequence[int]) -> list[Indices]:
         """Return the architectures that differ in exactly one decision, before limits."""
@@ -119,19 +101,9 @@ class SearchSpace:
             if other != indices[i]
         ]
 
-    def sample_indices(self, rng: np.random.Generator) -> Indices:
-        """Draw an architecture's option indices, uniform over the distinct architectures within the limits.
-
-        Raises:
-            InputError: a million draws found nothing within the limits.
-        """
-        drawn = self._sampler.draw(rng)
-        if drawn is None:
-            raise InputError(f"{MAX_DRAWS:,} random architectures, and none within the limits ({self.bounds})")
-        return drawn
-
     @cached_property
-    def _sampler(self) -> LimitedSampler:
+    def sampler(self) -> LimitedSampler:
+        """Draws option indices uniformly from those within the limits."""
         limits = [getattr(self.bounds, name) for name in LIMITED]
         limited = [i for i, limit in enumerate(limits) if limit is not None]
         room = [limits[i] - self._host_costs[i] for i in limited]
@@ -142,12 +114,8 @@ class SearchSpace:
     def _breaks(self, indices: Indices) -> bool:
         return self.violation(indices) is not None
 
-    def sample(self, rng: np.random.Generator) -> Architecture:
-        """Draw an architecture uniformly from those within the limits (see `sample_indices`)."""
-        return self.decode(self.sample_indices(rng))
-
     def cost(self, indices: Sequence[int]) -> Cost:
-        """Return the cost of an architecture of the space without building it."""
+        """Return the cost of an architecture without building it."""
         params, macs, _ = self._totals(indices)
         return Cost(params, macs)
 
@@ -170,7 +138,7 @@ class SearchSpace:
 
     @cached_property
     def _host_costs(self) -> tuple[int, int, int]:
-        cost = host_cost(self.host)
+        cost = self.cost_of_host
         return cost.params, cost.macs, 0
 
     @cached_property
@@ -188,8 +156,12 @@ class SearchSpace:
         if option.spec is None:
             return 0, 0, 0
         costs = [site_cost(self.host, site, option.spec) for site in decision.members]
-        params = 0 if option.shared_by else sum(cost.params for cost in costs)
-        return params, sum(cost.macs for cost in costs), len(costs)
+        params = sum(cost.params for cost in costs)
+        if option.shared_by:
+            # What is left is what each site loses: the host's own module there, whose place is taken.
+            params -= sum(self._num_params(site, option.spec) for site in decision.members)
+        places_nothing = entry(option.spec.module).kind == "removal"
+        return params, sum(cost.macs for cost in costs), 0 if places_nothing else len(costs)
 
     @cached_property
     def _groups(self) -> list[list[dict[str, int]]]:
@@ -198,7 +170,10 @@ class SearchSpace:
 
     def _group_params(self, decision: Decision, option: Option) -> dict[str, int]:
         specs = [(site, option.at(site)) for site in decision.members] if option.shared_by else []
-        return {spec.share: site_cost(self.host, site, spec).params for site, spec in specs if spec and spec.share}
+        return {spec.share: self._num_params(site, spec) for site, spec in specs if spec and spec.share}
+
+    def _num_params(self, site: Site, spec: ModuleSpec) -> int:
+        return sum(parameter.numel() for parameter in module_on_meta(self.host, site, spec).parameters())
 
 
 def _params(groups: Mapping[str, int]) -> int:

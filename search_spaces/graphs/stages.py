@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from torch import fx
 
-from search_spaces.block_paths import find_parts
-from search_spaces.blocks import Block, BlockFinder
-from search_spaces.maps import find_maps
-from search_spaces.merges import Meeting, find_merges
-from search_spaces.own_attention import find_own, find_weighing, region
-from search_spaces.tracing import HostGraph
+from search_spaces.graphs.block_paths import find_parts
+from search_spaces.graphs.blocks import Block, BlockFinder
+from search_spaces.graphs.maps import find_maps
+from search_spaces.graphs.merges import Meeting, find_merges
+from search_spaces.graphs.own_attention import find_own, find_weighing, region
+from search_spaces.graphs.tracing import HostGraph
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Where the images come from: one configuration, one table of sources."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -14,60 +14,101 @@ from trials.cifar import load_cifar
 from trials.dataset import Dataset
 from trials.digits import load_digits
 from trials.image_folders import load_folder
+from trials.scene_shapes import SHAPES
+from trials.scenes import SceneSet, load_scenes
+
+Known = dict[str, int | str]
 
 
 class DataConfig(Config):
     """The images to train, validate and test on."""
 
-    source: Literal["digits", "cifar10", "cifar100", "folder"]
+    source: Literal["digits", "cifar10", "cifar100", "folder", "scenes"]
     """`digits`: 1,797 grey 8x8 scans that come with scikit-learn. `folder`: any images as
-    `train/<class>/*.png` and `test/<class>/*.png` in `dir`."""
+    `train/<class>/*.png` and `test/<class>/*.png` in `dir`. `scenes`: shapes of many sizes on textured ground, made
+    here from a seed; each pixel has a class, so the host needs `head: segment`."""
     dir: str = "data"
-    """The folder that holds the images (CIFAR: or where they are downloaded to). `digits` needs none."""
+    """The folder that holds the images (CIFAR: or where they are downloaded to). `digits`, `scenes` need none."""
     validation: int = Field(ge=1)
-    """Images kept for validation, the same share of every class."""
+    """Images kept for validation, the same share of every class (`scenes`: any of them)."""
     training: int | None = Field(None, ge=1)
     """Train on only so many of the others, the same share of every class."""
     size: int | None = Field(None, ge=1)
-    """`source: folder` only: scale the shorter side to so many pixels and cut out the centre square."""
+    """`source: folder`: scale the shorter side to so many pixels and cut out the centre square. `scenes`: their height
+    and width, from 16; not given: 64."""
+    images: int | None = Field(None, ge=2)
+    """`scenes` only: images to train and validate on, a quarter as many come on top for testing. Not given: 2000."""
+    classes: int | None = Field(None, ge=1, le=len(SHAPES))
+    """`scenes` only: kinds of shapes; the host has one class more, the background. Not given: 5."""
+    seed: int | None = Field(None, ge=0)
+    """`scenes` only: what the images are drawn from. Not given: 0."""
     flip: bool | None = None
     """Mirror training images at random. Not given: digits no, others yes."""
     crop_padding: int | None = Field(None, ge=0)
-    """Shift training images by up to so many pixels. Not given: digits 1, CIFAR 4, folder size / 8."""
+    """Shift training images by up to so many pixels. Not given: digits 1, CIFAR 4, folder and scenes size / 8."""
+    crop: Literal["zero", "reflect"] = "zero"
+    """What comes in where an image is shifted: black, or the image mirrored at its edge."""
+    cutout: int = Field(0, ge=0)
+    """Side of the square in pixels that is cut out of each training image; 0: none. Not of scenes."""
 
     @model_validator(mode="after")
     def _size_has_an_effect(self) -> "DataConfig":
-        if self.size is not None and self.source != "folder":
-            raise InputError(f"`size` is for `source: folder`, {self.source} has images of one size")
+        if self.size is not None and self.source not in ("folder", "scenes"):
+            raise InputError(f"`size` is for `source: folder` or `scenes`, {self.source} has images of one size")
+        if self.source == "scenes" and self.size is not None and not 16 <= self.size <= 1024:
+            raise InputError(f"`size` of scenes must be from 16 to 1024, got {self.size}")
         return self
+
+    @model_validator(mode="after")
+    def _scenes_are_made(self) -> "DataConfig":
+        if self.cutout and self.source == "scenes":
+            raise InputError("`cutout` is for images with one class each: what it hides of a scene still has its class")
+        given = [name for name in ("images", "classes", "seed") if getattr(self, name) is not None]
+        if given and self.source != "scenes":
+            raise InputError(f"`{given[0]}` is for `source: scenes`; the images of {self.source} are as they are")
+        return self
+
+    @property
+    def scenes(self) -> SceneSet:
+        """The scenes, for `source: scenes`, with what is not given filled in."""
+        given = {"num_images": self.images, "size": self.size, "num_shapes": self.classes, "seed": self.seed}
+        return SceneSet(**{name: value for name, value in given.items() if value is not None})
 
 
 @dataclass(frozen=True)
 class _Source:
-    load: Callable[[Path, int | None], Dataset]
-    """From (dir, size)."""
+    load: Callable[[DataConfig], Dataset]
+    known: Callable[[DataConfig], Known]
+    """What a host must have, under the names that `HostConfig` gives it, as far as it is known without reading."""
     flip: bool
     crop_padding: int | None
     """None: an eighth of the size of the images."""
-    known: dict[str, int] = field(default_factory=dict)
-    """What a host must have, under the names that `HostConfig` gives it."""
 
 
 def _cifar(num_classes: int) -> _Source:
-    known = {"classes": num_classes, "channels": 3, "input": 32}
-    return _Source(lambda folder, _: load_cifar(num_classes, folder), flip=True, crop_padding=4, known=known)
+    known: Known = {"classes": num_classes, "channels": 3, "input": 32, "head": "classify"}
+    return _Source(lambda data: load_cifar(num_classes, Path(data.dir)), lambda _: known, flip=True, crop_padding=4)
+
+
+def _known_digits(_: DataConfig) -> Known:
+    return {"classes": 10, "channels": 1, "input": 8, "head": "classify"}
+
+
+def _known_folder(data: DataConfig) -> Known:
+    size: Known = {} if data.size is None else {"input": data.size}
+    return {**size, "head": "classify"}
+
+
+def _known_scenes(data: DataConfig) -> Known:
+    return {"classes": len(data.scenes.classes), "channels": 3, "input": data.scenes.size, "head": "segment"}
 
 
 _SOURCES = {
-    "digits": _Source(
-        lambda _, __: load_digits(),
-        flip=False,
-        crop_padding=1,
-        known={"classes": 10, "channels": 1, "input": 8},
-    ),
+    "digits": _Source(lambda _: load_digits(), _known_digits, flip=False, crop_padding=1),
     "cifar10": _cifar(10),
     "cifar100": _cifar(100),
-    "folder": _Source(load_folder, flip=True, crop_padding=None),
+    "folder": _Source(lambda data: load_folder(Path(data.dir), data.size), _known_folder, flip=True, crop_padding=None),
+    "scenes": _Source(lambda data: load_scenes(data.scenes), _known_scenes, flip=True, crop_padding=None),
 }
 
 
@@ -77,44 +118,67 @@ class Augmentation:
 
     flip: bool
     crop_padding: int
+    crop: Literal["zero", "reflect"] = "zero"
+    cutout: int = 0
 
 
 def load_data(config: DataConfig) -> Dataset:
     """Return the images of `config`, which stay in this process's memory for the next call.
 
-    Only `source`, `dir` and `size` matter here; the split is made by `split`.
+    How they are split and augmented does not matter here; see `split` and `augmentation`.
 
     Raises:
         InputError: the images are missing or damaged; the message says where they were looked for.
     """
-    return _load(config.source, Path(config.dir).expanduser().absolute(), config.size)
+    return _load(DataConfig.model_validate(_what_is_read(config)))
+
+
+def _what_is_read(config: DataConfig) -> dict[str, Any]:
+    folder = str(Path(config.dir).expanduser().absolute())
+    names = ("source", "size", "images", "classes", "seed")
+    return {name: getattr(config, name) for name in names} | {"dir": folder, "validation": 1}
 
 
 @lru_cache(maxsize=2)
-def _load(source: str, folder: Path, size: int | None) -> Dataset:
-    return _SOURCES[source].load(folder, size)
+def _load(config: DataConfig) -> Dataset:
+    return _SOURCES[config.source].load(config)
 
 
 def augmentation(config: DataConfig, size: int) -> Augmentation:
-    """Return the augmentation of `config` for images of `size` pixels, with its defaults filled in."""
+    """Return the augmentation of `config` for images of `size` pixels, with its defaults filled in.
+
+    Raises:
+        InputError: `crop: reflect` without a shift, or with one that an image of this size is too small to mirror;
+            `cutout` of more than the image.
+    """
     source = _SOURCES[config.source]
     padding = size // 8 if source.crop_padding is None else source.crop_padding
-    return Augmentation(
-        flip=source.flip if config.flip is None else config.flip,
-        crop_padding=padding if config.crop_padding is None else config.crop_padding,
-    )
+    padding = padding if config.crop_padding is None else config.crop_padding
+    if config.crop == "reflect" and not 0 < padding < size:
+        raise InputError(f"`crop: reflect` needs a `crop_padding` from 1 to {size - 1}, got {padding}")
+    if config.cutout > size:
+        raise InputError(f"`cutout` must be at most the images' {size} pixels, got {config.cutout}")
+    return Augmentation(mirrors(config), padding, config.crop, config.cutout)
 
 
-def known_images(config: DataConfig) -> dict[str, int]:
+def mirrors(config: DataConfig) -> bool:
+    """Return whether training images are mirrored at random."""
+    return _SOURCES[config.source].flip if config.flip is None else config.flip
+
+
+def known_images(config: DataConfig) -> Known:
     """Return what is known of the images before they are read, under the names that a host has for it.
 
-    `classes`, `channels` and `input` (size in pixels), as far as they are known: of a folder at most `input`.
+    `classes`, `channels` and `input` (size in pixels), as far as they are known (of a folder at most `input`), and the
+    `head` that they are for.
     """
-    return _SOURCES[config.source].known | ({} if config.size is None else {"input": config.size})
+    return _SOURCES[config.source].known(config)
 
 
 def check_images(host: HostConfig, dataset: Dataset) -> None:
-    """Raise InputError if the host does not read these images or has another number of classes."""
+    """Raise InputError if the host does not read these images, has another number of classes, or another task."""
+    if host.head != dataset.task:
+        raise InputError(_other_task(host, dataset))
     needed = {"classes": len(dataset.classes), "channels": dataset.channels, "input": dataset.size}
     wrong = {what: value for what, value in needed.items() if getattr(host, what) != value}
     if wrong:
@@ -122,4 +186,15 @@ def check_images(host: HostConfig, dataset: Dataset) -> None:
         raise InputError(
             f"the host {host.name} has {has}, but the images need "
             + ", ".join(f"`{what}: {value}`" for what, value in wrong.items())
+            + (f" (the classes are {', '.join(dataset.classes)})" if dataset.task == "segment" else "")
         )
+
+
+def _other_task(host: HostConfig, dataset: Dataset) -> str:
+    """Return in words why a host's head is not for these images, and what is."""
+    has, allowed = f"the host {host.name} has `head: {host.head}`", "classify, segment"
+    if host.head not in ("classify", "segment"):
+        return f"{has}, which a trial does not train; allowed: {allowed}"
+    if dataset.task == "segment":
+        return f"{has}, but each pixel of these images has a class; give `neck: fpn, head: segment`"
+    return f"{has}, but these images have one class each, not one for each pixel; leave `head` out, or take scenes"

@@ -1,14 +1,18 @@
-"""A data set in memory: images as uint8, labels, and what identifies them."""
+"""A data set in memory: images as uint8, labels of images or of pixels, and what identifies them."""
 
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+Targets = NDArray[np.int64] | NDArray[np.uint8]
+Task = Literal["classify", "segment"]
+"""What is to be told of an image, as a host's `head` names it: its class, or the class of each pixel."""
 
 _CHUNK = 1000
 """Images whose squares are held in memory at a time."""
@@ -20,14 +24,30 @@ class Dataset:
 
     images: Images
     """Training and validation images (N, C, H, W)."""
-    labels: Labels
-    """Class numbers (N,)."""
+    labels: Targets
+    """Class numbers of the images (N,), int64, or of their pixels (N, H, W), uint8."""
     test_images: Images
     """Test images (M, C, H, W)."""
-    test_labels: Labels
-    """Class numbers (M,)."""
+    test_labels: Targets
+    """Class numbers (M,) or (M, H, W)."""
     classes: tuple[str, ...]
     """The names of the classes; a label is a position in it."""
+    scales: Images | None = None
+    """For each pixel (N, H, W) the size of the object it counts with, where the data set has that: 0, 1 or 2."""
+    test_scales: Images | None = None
+    """The same of the test images (M, H, W)."""
+
+    @property
+    def task(self) -> Task:
+        """Whether images or pixels have labels."""
+        return "classify" if self.labels.ndim == 1 else "segment"
+
+    @property
+    def strata(self) -> Labels:
+        """A number for each image (N,): a split takes the same share of each. Its label; 0 where pixels have them."""
+        if self.labels.ndim == 1:
+            return self.labels.astype(np.int64, copy=False)
+        return np.zeros(len(self.labels), dtype=np.int64)
 
     @property
     def channels(self) -> int:
@@ -43,7 +63,8 @@ class Dataset:
     def sha256(self) -> str:
         """The SHA-256 of the names of the classes, all images and all labels, in their order."""
         digest = hashlib.sha256("\0".join(self.classes).encode())
-        for array in (self.images, self.labels, self.test_images, self.test_labels):
+        arrays: list[NDArray[Any]] = [self.images, self.labels, self.test_images, self.test_labels]
+        for array in arrays + [each for each in (self.scales, self.test_scales) if each is not None]:
             digest.update(f"{array.dtype}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()

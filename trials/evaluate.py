@@ -1,6 +1,6 @@
-"""Accuracy and log-loss of a network on images that live on its device."""
+"""Accuracy and log-loss of a network on images that live on its device; for pixels with classes, mIoU too."""
 
-from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -8,16 +8,8 @@ from torch.nn import functional as F
 
 from trials.device_data import DeviceData
 from trials.devices import Precision
-
-
-@dataclass(frozen=True)
-class Score:
-    """How well a network does."""
-
-    accuracy: float
-    """Fraction of the images whose largest logit is that of their class; 0 if the logits are not finite."""
-    loss: float
-    """Mean negative log-likelihood in nats, without label smoothing."""
+from trials.score import Score
+from trials.segmentation import PixelTally
 
 
 @torch.inference_mode()
@@ -37,17 +29,47 @@ def evaluate(
     index = torch.arange(len(data.labels), device=device) if index is None else index
     was_training = model.training
     model.eval()
-    hits, losses = [], []
+    tally: _Tally | None = None
     for batch in torch.split(index, batch_size):
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             logits = model(data.normalise(data.images[batch])).float()
-        labels = data.labels[batch]
-        losses.append(F.cross_entropy(logits, labels, reduction="sum"))
-        # argmax takes NaN for the largest: a broken network would be right once in every `classes` images.
-        hits.append(((logits.argmax(1) == labels) & logits.isfinite().all(1)).sum())
+        tally = tally or _tally_for(data, logits)
+        tally.add(logits, data.labels[batch], None if data.scales is None else data.scales[batch])
     model.train(was_training)
-    total = len(index)
-    # The only point where the host waits for the device.
-    sums = torch.stack([torch.stack(hits).double().sum(), torch.stack(losses).double().sum()])
-    num_hits, loss = sums.tolist()
-    return Score(num_hits / total, loss / total)
+    assert tally is not None, "nothing to score"
+    return tally.score()
+
+
+class _Tally(Protocol):
+    """Adds batches up on the device."""
+
+    def add(self, logits: Tensor, labels: Tensor, scales: Tensor | None) -> None: ...
+
+    def score(self) -> Score: ...
+
+
+def _tally_for(data: DeviceData, logits: Tensor) -> _Tally:
+    if data.labels.ndim == 1:
+        return _ImageTally()
+    return PixelTally(logits.shape[1], logits.device, by_size=data.scales is not None)
+
+
+class _ImageTally:
+    """Counts images whose class was told, and adds up their losses."""
+
+    def __init__(self) -> None:
+        self._hits: list[Tensor] = []
+        self._losses: list[Tensor] = []
+        self._total = 0
+
+    def add(self, logits: Tensor, labels: Tensor, _: Tensor | None) -> None:
+        self._losses.append(F.cross_entropy(logits, labels, reduction="sum"))
+        # argmax takes NaN for the largest: a broken network would be right once in every `classes` images.
+        self._hits.append(((logits.argmax(1) == labels) & logits.isfinite().all(1)).sum())
+        self._total += len(labels)
+
+    def score(self) -> Score:
+        # The only point where the host waits for the device.
+        sums = torch.stack([torch.stack(self._hits).double().sum(), torch.stack(self._losses).double().sum()])
+        num_hits, loss = sums.tolist()
+        return Score(num_hits / self._total, loss / self._total)

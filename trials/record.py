@@ -7,8 +7,10 @@ from typing import Any, Literal
 from search_spaces import InputError
 from trials.latency import Latency
 
-SCHEMA = 1
-"""Version of `TrialRecord.to_dict`."""
+SCHEMA = 2
+"""Version of `TrialRecord.to_dict`. 2 has `miou` and the like, which are None for what 1 could measure."""
+_READ = (1, SCHEMA)
+_NEW_IN_2 = ("miou", "miou_by_size", "test_miou", "test_miou_by_size", "compiling")
 
 
 @dataclass(frozen=True)
@@ -18,15 +20,17 @@ class EpochResult:
     epoch: int
     """From 1."""
     train_loss: float
-    """Mean over the steps, with label smoothing, in nats."""
+    """Mean over the steps, with label smoothing and mixtures, in nats."""
     accuracy: float
-    """On the validation images, a fraction."""
+    """On the validation images, a fraction; of pixels where each pixel has a class."""
     loss: float
-    """Log-loss on the validation images, in nats, without label smoothing."""
+    """Log-loss on the validation images, in nats, without label smoothing; per image or per pixel."""
     lr: float
     """The learning rate of the last step."""
     wall_s: float
     """Training and validation."""
+    miou: float | None = None
+    """Mean intersection over union on the validation images, a fraction; None unless each pixel has a class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +50,21 @@ class TrialRecord:
     traceback: str | None = None
     """Where it failed, if it crashed."""
     split: Literal["validation"] = "validation"
-    """The split of `accuracy`, `loss` and `history`."""
+    """The split of `accuracy`, `loss`, `miou` and `history`."""
     accuracy: float | None = None
-    """On the validation images after the last epoch, a fraction; None if failed."""
+    """On the validation images after the last epoch, a fraction (segmentation: of pixels); None if failed."""
     loss: float | None = None
-    """Log-loss on the validation images after the last epoch, in nats; None if failed."""
+    """Log-loss on the validation images after the last epoch, in nats (segmentation: per pixel); None if failed."""
+    miou: float | None = None
+    """Segmentation: mean intersection over union on the validation images after the last epoch, a fraction."""
+    miou_by_size: dict[str, float | None] | None = None
+    """The same for small, medium and large objects, without the background; None for a size that does not occur."""
     test_accuracy: float | None = None
     """On the test images, a fraction; None if not asked for or failed."""
     test_loss: float | None = None
     """Log-loss on the test images, in nats."""
+    test_miou: float | None = None
+    test_miou_by_size: dict[str, float | None] | None = None
     history: tuple[EpochResult, ...] = ()
     params: int
     macs: int
@@ -71,6 +81,8 @@ class TrialRecord:
     device: str
     """In words, with the threads of a CPU."""
     precision: Literal["fp32", "bf16"]
+    compiling: str | None = None
+    """Whether the network was compiled for its training, and why; None if the trial did not get so far."""
     num_train: int
     num_validation: int
     num_test: int
@@ -91,13 +103,16 @@ class TrialRecord:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> "TrialRecord":
-        """Return the record that `to_dict` wrote.
+        """Return the record that `to_dict` wrote, now or when the schema was 1.
 
         Raises:
             InputError: another version of the schema, or keys that do not belong to it.
         """
-        if data.get("schema") != SCHEMA:
-            raise InputError(f"a trial record has schema {data.get('schema')!r}; this version reads {SCHEMA}")
+        if data.get("schema") not in _READ:
+            allowed = " and ".join(map(str, _READ))
+            raise InputError(f"a trial record has schema {data.get('schema')!r}; this version reads {allowed}")
+        if data["schema"] == 1:
+            data = {**data, **dict.fromkeys(_NEW_IN_2), "schema": SCHEMA}
         names = {field.name for field in fields(TrialRecord)}
         if wrong := sorted(names ^ set(data)):
             raise InputError(f"a trial record (schema {SCHEMA}) lacks or does not know: {', '.join(wrong)}")

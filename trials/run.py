@@ -30,10 +30,11 @@ def run_trial(
 ) -> TrialRecord:
     """Train `architecture` from scratch (or its pretrained host) and measure it.
 
-    The seed sets the initial weights, the split, the order of the images, their augmentation, and dropout; on
-    one CPU with the same number of threads, the same seed gives the same bits. Torch's global random numbers
-    stay as they were. A loss that is not finite, memory that runs out, and any other crash give a failed
-    record with the reason.
+    The host's head says what is learnt: `classify` the class of an image, `segment` that of each pixel. The seed
+    sets the initial weights, the split, the order of the images, their augmentation, and dropout; on one CPU
+    with the same number of threads, the same seed gives the same bits. Torch's global random numbers stay as
+    they were. A loss that is not finite, memory that runs out, and any other crash give a failed record with
+    the reason.
 
     Args:
         architecture: what to train.
@@ -111,7 +112,7 @@ def _write_record(
     trial: Trial, found: Findings, cost: Cost, memory_method: str, wall_s: float, started_at: str
 ) -> TrialRecord:
     architecture, num_epochs = trial.architecture, len(found.history)
-    last = found.history[-1] if found.reason is None else None
+    validation = found.validation if found.reason is None else None
     return TrialRecord(
         architecture=architecture.to_dict(),
         architecture_id=architecture.id,
@@ -121,10 +122,14 @@ def _write_record(
         status="failed" if found.reason else "complete",
         reason=found.reason,
         traceback=found.traceback,
-        accuracy=last.accuracy if last else None,
-        loss=last.loss if last else None,
+        accuracy=validation.accuracy if validation else None,
+        loss=validation.loss if validation else None,
+        miou=validation.miou if validation else None,
+        miou_by_size=validation.miou_by_size if validation else None,
         test_accuracy=found.test.accuracy if found.test else None,
         test_loss=found.test.loss if found.test else None,
+        test_miou=found.test.miou if found.test else None,
+        test_miou_by_size=found.test.miou_by_size if found.test else None,
         history=tuple(found.history),
         params=cost.params,
         macs=cost.macs,
@@ -135,6 +140,7 @@ def _write_record(
         latency=found.latency,
         device=describe_device(trial.device),
         precision=trial.precision,
+        compiling=str(trial.compiling),
         num_train=len(trial.train_index),
         num_validation=len(trial.validation_index),
         num_test=len(trial.dataset.test_labels),

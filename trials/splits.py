@@ -22,7 +22,7 @@ def split(dataset: Dataset, validation: int, training: int | None, seed: int) ->
     `training`.
 
     Args:
-        dataset: only its labels are used.
+        dataset: only its strata are used: its labels, or one stratum of all where pixels have labels.
         validation: images kept for validation, at least 1.
         training: images to train on, or None for all the others.
         seed: not negative.
@@ -40,7 +40,7 @@ def split(dataset: Dataset, validation: int, training: int | None, seed: int) ->
             f"allowed: 1 to {rest}"
         )
     rng = np.random.default_rng((seed, _STREAM))
-    held_out, kept = stratified(dataset.labels, (validation, rest if training is None else training), rng)
+    held_out, kept = stratified(dataset.strata, (validation, rest if training is None else training), rng)
     return kept, held_out
 
 

@@ -10,17 +10,21 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from search_spaces import Architecture, InputError
+from search_spaces import Architecture, InputError, measure_cost
 from search_spaces.config import Config
-from trials.data import Augmentation, DataConfig, augmentation, check_images, load_data
+from trials.compiling import Compiling, decide_compiling
+from trials.data import Augmentation, DataConfig, augmentation, check_images, load_data, mirrors
 from trials.dataset import Dataset
 from trials.device_data import on_device
 from trials.devices import Precision, pick_device, pick_precision
-from trials.evaluate import Score, evaluate
+from trials.evaluate import evaluate
 from trials.latency import Latency, measure_latency
+from trials.parameter_groups import placed_parameters
 from trials.record import EpochResult
+from trials.score import Score
 from trials.splits import Index, split
-from trials.train import DivergedError, TrainConfig, Trainer, count_steps
+from trials.train import DivergedError, Trainer, count_steps
+from trials.train_config import TrainConfig
 from trials.weights import save_weights
 
 
@@ -47,6 +51,8 @@ class Findings:
     train_s: float = 0.0
     """Time spent training, validation left out."""
     memory_bytes: int | None = None
+    validation: Score | None = None
+    """After the last epoch so far."""
     test: Score | None = None
     latency: Latency | None = None
     reason: str | None = None
@@ -67,6 +73,7 @@ class Trial:
     train_index: Index
     validation_index: Index
     augmentation: Augmentation
+    compiling: Compiling
 
     @property
     def num_seen(self) -> int:
@@ -95,7 +102,15 @@ class Trial:
         """
         data = on_device(self.dataset, self.device, "train")
         trainer = Trainer(
-            model, data, self.train_index, self.config.train, self.augmentation, self.seed, self.precision
+            model,
+            data,
+            self.train_index,
+            self.config.train,
+            self.augmentation,
+            self.seed,
+            self.precision,
+            placed=placed_parameters(self.architecture, model) if self.config.train.attention_lr != 1 else (),
+            compiled=self.compiling.is_on,
         )
         validation = torch.from_numpy(self.validation_index).to(self.device)
         num_epochs = self.config.train.epochs
@@ -103,13 +118,17 @@ class Trial:
             start = time.perf_counter()
             train_loss = trainer.run_epoch(epoch)
             found.train_s += time.perf_counter() - start
-            score = evaluate(model, data, index=validation, batch_size=self.eval_batch_size, precision=self.precision)
+            score = evaluate(
+                trainer.scored, data, index=validation, batch_size=self.eval_batch_size, precision=self.precision
+            )
             if not math.isfinite(score.loss):
                 raise DivergedError(f"the validation loss was {score.loss} in epoch {epoch} of {num_epochs}")
             wall_s = time.perf_counter() - start
-            result = EpochResult(epoch, train_loss, score.accuracy, score.loss, trainer.lr, wall_s)
+            result = EpochResult(epoch, train_loss, score.accuracy, score.loss, trainer.lr, wall_s, score.miou)
+            found.validation = score
             found.history.append(result)
             yield result
+        trainer.finish()
 
     def measure(self, model: nn.Module, found: Findings) -> None:
         """Measure what the configuration asks for of the trained network."""
@@ -145,8 +164,10 @@ def prepare(architecture: Architecture, config: TrialConfig, seed: int) -> Trial
     device = pick_device(config.device)
     dataset = load_data(config.data)
     check_images(architecture.host, dataset)
+    check_recipe(config.data, config.train)
     train_index, validation_index = split(dataset, config.data.validation, config.data.training, seed)
-    count_steps(len(train_index), config.train.batch_size)
+    size, epochs = config.train.batch_size, config.train.epochs
+    num_images = count_steps(len(train_index), size) * size * epochs
     return Trial(
         architecture,
         config,
@@ -157,4 +178,11 @@ def prepare(architecture: Architecture, config: TrialConfig, seed: int) -> Trial
         train_index,
         validation_index,
         augmentation(config.data, dataset.size),
+        decide_compiling(config.train.compile, device, measure_cost(architecture).macs, num_images),
     )
+
+
+def check_recipe(data: DataConfig, train: TrainConfig) -> None:
+    """Raise InputError if a setting of the training has no effect on these images."""
+    if train.flip == "alternating" and not mirrors(data):
+        raise InputError(f"`flip: alternating` needs images that are mirrored; {data.source} has `flip: false` here")

@@ -34,6 +34,7 @@ def test_every_objective_reads_its_number_from_a_record() -> None:
     found = {name: objective.value(measured) for name, objective in OBJECTIVES.items()}
     assert found == {
         "accuracy": 0.75,
+        "miou": None,
         "loss": 0.25,
         "macs": 100,
         "params": 1000,

@@ -5,8 +5,8 @@ from reports import paired_difference, t_interval, wording
 
 def test_numbers_read_as_people_write_them() -> None:
     assert wording.percent(0.92314) == "92.31 %"
-    assert wording.accuracy(t_interval([0.5])) == "50.00 %"
-    assert wording.accuracy(None) == wording.loss(None) == wording.points(None) == "–"
+    assert wording.share(t_interval([0.5])) == "50.00 %"
+    assert wording.share(None) == wording.loss(None) == wording.points(None) == "–"
     assert wording.count(272474) == "272,474"
     assert wording.memory(3 * 2**20) == "3 MiB"
     assert wording.plural(1, "seed") == "1 seed"

@@ -40,7 +40,7 @@ def test_a_data_set_is_loaded_once_per_process() -> None:
 def test_what_is_known_before_reading_is_what_is_read() -> None:
     config = DataConfig(source="digits", validation=360)
     digits = load_data(config)
-    read = {"classes": len(digits.classes), "channels": digits.channels, "input": digits.size}
+    read = {"classes": len(digits.classes), "channels": digits.channels, "input": digits.size, "head": digits.task}
     assert known_images(config) == read
 
 
@@ -76,6 +76,7 @@ def test_a_host_that_does_not_read_the_images_is_refused() -> None:
         ({"source": "digits"}, Augmentation(flip=False, crop_padding=1)),
         ({"source": "cifar10"}, Augmentation(flip=True, crop_padding=4)),
         ({"source": "folder"}, Augmentation(flip=True, crop_padding=64 // 8)),
+        ({"source": "digits", "crop": "reflect", "cutout": 64}, Augmentation(False, 1, crop="reflect", cutout=64)),
         ({"source": "cifar100", "flip": False, "crop_padding": 0}, Augmentation(flip=False, crop_padding=0)),
     ],
 )
@@ -86,6 +87,11 @@ def test_augmentation_has_the_defaults_of_its_source(settings: dict[str, object]
 def test_a_size_without_effect_is_refused() -> None:
     with pytest.raises(ValidationError, match="`size` is for `source: folder`"):
         DataConfig(source="cifar10", validation=10, size=16)
+
+
+def test_holes_in_scenes_are_refused() -> None:
+    with pytest.raises(ValidationError, match="`cutout` is for images with one class each"):
+        DataConfig(source="scenes", validation=1, cutout=4)
 
 
 def write_cifar(folder: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:

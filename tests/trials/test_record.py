@@ -44,9 +44,16 @@ FAILED = replace(
     memory_bytes=None,
     latency=None,
 )
+SEGMENTED = replace(
+    COMPLETE,
+    miou=0.4,
+    miou_by_size={"small": None, "medium": 0.25, "large": 0.5},
+    test_miou=0.3,
+    history=(EpochResult(1, 2.0, 0.5, 1.0, 0.1, 3.0, 0.4),),
+)
 
 
-@pytest.mark.parametrize("record", [COMPLETE, FAILED], ids=["complete", "failed"])
+@pytest.mark.parametrize("record", [COMPLETE, FAILED, SEGMENTED], ids=["complete", "failed", "segmented"])
 def test_a_record_comes_back_from_json_as_it_was(record: TrialRecord) -> None:
     assert TrialRecord.from_dict(json.loads(json.dumps(record.to_dict(), allow_nan=False))) == record
 
@@ -57,8 +64,15 @@ def test_the_latency_of_a_record_is_its_median() -> None:
 
 
 def test_a_record_of_another_schema_is_refused() -> None:
-    with pytest.raises(InputError, match="has schema 2; this version reads 1"):
-        TrialRecord.from_dict(COMPLETE.to_dict() | {"schema": 2})
+    with pytest.raises(InputError, match="has schema 3; this version reads 1 and 2"):
+        TrialRecord.from_dict(COMPLETE.to_dict() | {"schema": 3})
+
+
+def test_a_record_from_before_there_was_segmentation_is_read() -> None:
+    new = ("miou", "miou_by_size", "test_miou", "test_miou_by_size", "compiling")
+    old = {key: value for key, value in COMPLETE.to_dict().items() if key not in new} | {"schema": 1}
+    old["history"] = [{key: value for key, value in epoch.items() if key != "miou"} for epoch in old["history"]]
+    assert TrialRecord.from_dict(old) == COMPLETE
 
 
 def test_missing_and_unknown_keys_of_a_record_are_named() -> None:

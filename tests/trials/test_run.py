@@ -11,6 +11,9 @@ from torch import nn
 
 from search_spaces import Architecture, InputError, measure_cost
 from trials import EpochResult, TrialConfig, TrialRecord, run_trial
+from trials.device_data import on_device
+from trials.evaluate import evaluate
+from trials.trial import prepare
 
 HOST = {"name": "resnet20", "classes": 10, "channels": 1, "input": 8}
 SE = {"module": "se", "reduction": 4}
@@ -82,6 +85,50 @@ def test_the_same_seed_gives_the_same_bits_whatever_torch_drew_before(precision:
     again = run_trial(make({"*/out": SE}), config({"precision": precision}), seed=1)
     assert numbers(first) == numbers(again)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_what_is_not_set_is_what_it_was_before_it_could_be_set() -> None:
+    defaults = {"schedule": "cosine", "flip": "random", "mixup": 0.0, "ema": None, "compile": False}
+    defaults |= {"attention_lr": 1.0, "norm_weight_decay": True}
+    asked = config(defaults, {"crop": "zero", "cutout": 0})
+    assert asked == config()
+    assert numbers(run_trial(make(), asked, seed=1)) == numbers(run_trial(make(), config(), seed=1))
+
+
+def test_each_setting_of_the_training_changes_it() -> None:
+    settings: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({}, {}),
+        ({"schedule": "linear"}, {}),
+        ({}, {"flip": True}),
+        ({"flip": "alternating"}, {"flip": True}),
+        ({"mixup": 0.2}, {}),
+        ({"ema": 0.9}, {}),
+        ({"attention_lr": 3.0}, {}),
+        ({"norm_weight_decay": False}, {}),
+        ({}, {"crop": "reflect"}),
+        ({}, {"cutout": 4}),
+    ]
+    small = {"training": 64}
+    losses = {run_trial(make({"*/out": SE}), config(train, data | small), seed=1).loss for train, data in settings}
+    assert len(losses) == len(settings)
+
+
+def test_a_record_says_whether_the_network_was_compiled_and_why() -> None:
+    assert run_trial(make(), config(), seed=0).compiling == "not compiled: `compile: false`"
+    automatic = run_trial(make(), config({"compile": "auto"}), seed=0)
+    assert automatic.compiling == "not compiled: auto, it does not pay on a CPU"
+
+
+def test_the_averaged_weights_are_the_ones_that_are_scored_and_written(tmp_path: Path) -> None:
+    path, architecture = tmp_path / "w.safetensors", make({"*/out": SE})
+    settings = config({"ema": 0.9}, test=True)
+    record = run_trial(architecture, settings, seed=0, weights=path)
+    model = architecture.build()
+    model.load_state_dict(load_file(path))
+    trial = prepare(architecture, settings, seed=0)
+    validation = torch.from_numpy(trial.validation_index)
+    data = on_device(trial.dataset, trial.device, "train")
+    assert evaluate(model, data, index=validation, batch_size=128, precision="fp32").loss == pytest.approx(record.loss)
 
 
 def test_another_seed_gives_other_numbers() -> None:
@@ -175,6 +222,10 @@ def test_memory_that_really_runs_out_on_the_cpu_is_called_so() -> None:
         ({"data": {"validation": 5000}}, "validation: 5000"),
         ({"train": {"batch_size": 129}}, "batch_size: 129 is more than the 128 training images"),
         ({"device": "tpu"}, "device 'tpu' is not available"),
+        ({"train": {"flip": "alternating"}}, "`flip: alternating` needs images that are mirrored; digits has"),
+        ({"data": {"crop": "reflect", "crop_padding": 8}}, "needs a `crop_padding` from 1 to 7, got 8"),
+        ({"data": {"crop": "reflect", "crop_padding": 0}}, "needs a `crop_padding` from 1 to 7, got 0"),
+        ({"data": {"cutout": 9}}, "`cutout` must be at most the images' 8 pixels, got 9"),
     ],
 )
 def test_a_users_mistakes_pass_through(settings: dict[str, Any], message: str) -> None:

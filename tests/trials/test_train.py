@@ -46,6 +46,13 @@ def test_the_learning_rate_rises_in_a_line_and_falls_in_a_cosine() -> None:
     assert learning_rate(60, 10, config) == 0
 
 
+def test_the_learning_rate_may_fall_in_a_line() -> None:
+    config = TrainConfig(epochs=6, batch_size=1, lr=0.5, warmup=2, schedule="linear")
+    rates = [learning_rate(step, 10, config) for step in range(61)]
+    assert rates[:20] == pytest.approx([0.5 * (step + 1) / 20 for step in range(20)])
+    assert rates[20:] == pytest.approx([0.5 * (60 - step) / 40 for step in range(20, 61)])
+
+
 def test_the_warm_up_may_end_within_an_epoch_and_never_overshoots() -> None:
     config = TrainConfig(epochs=1, batch_size=1, lr=1.0, warmup=0.55)
     rates = [learning_rate(step, 10, config) for step in range(10)]
@@ -80,6 +87,57 @@ def test_a_step_is_that_of_nesterov_sgd_with_weight_decay_and_label_smoothing(ch
         parameter.data -= 0.1 * (1 + 0.9) * decayed
     for trained, expected in zip(model.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(trained, expected)
+
+
+def test_placed_parameters_learn_at_their_own_rate_and_biases_need_not_decay() -> None:
+    settings = {"weight_decay": 0.01, "norm_weight_decay": False, "attention_lr": 4.0, "warmup": 0.0}
+    config = TrainConfig.model_validate({"epochs": 1, "batch_size": 20, "lr": 0.1} | settings)
+    model, reference, data = make_model(), make_model(), make_data()
+    trainer = Trainer(model, data, np.arange(20), config, PLAIN, seed=0, precision="fp32", placed={"1.weight"})
+    trainer.run_epoch(1)
+    F.cross_entropy(reference(data.normalise(data.images)), data.labels).backward()
+    weight, bias = (parameter.detach() for parameter in reference.parameters())
+    weight_gradient, bias_gradient = (parameter.grad for parameter in reference.parameters())
+    assert weight_gradient is not None
+    assert bias_gradient is not None
+    trained_weight, trained_bias = model.parameters()
+    torch.testing.assert_close(trained_weight, weight - 4 * 0.1 * 1.9 * (weight_gradient + 0.01 * weight))
+    torch.testing.assert_close(trained_bias, bias - 0.1 * 1.9 * bias_gradient)
+
+
+def test_an_average_of_the_weights_is_scored_and_kept() -> None:
+    model, plain = make_model(), make_model()
+    settings = {"epochs": 2, "batch_size": 10, "lr": 0.1}
+    averaging, other = (make_trainer(m, TrainConfig(**settings, ema=e)) for m, e in ((model, 0.9), (plain, None)))
+    assert averaging.run_epoch(1) == other.run_epoch(1)  # the training is the same
+    assert other.scored is plain
+    assert torch.equal(model[1].weight, plain[1].weight)
+    assert not torch.equal(averaging.scored[1].weight, plain[1].weight)
+    averaging.finish()
+    assert torch.equal(model[1].weight, averaging.scored[1].weight)
+
+
+def test_a_training_with_holes_and_mixtures_learns_and_repeats() -> None:
+    config = TrainConfig(epochs=20, batch_size=10, lr=0.1, warmup=0, mixup=0.2, flip="alternating", schedule="linear")
+    how = Augmentation(flip=True, crop_padding=1, crop="reflect", cutout=1)
+
+    def train() -> list[float]:
+        trainer = Trainer(make_model(), make_data(), np.arange(20), config, how, seed=0, precision="fp32")
+        return [trainer.run_epoch(epoch) for epoch in range(1, 21)]
+
+    losses = train()
+    assert losses == train()
+    assert sum(losses[-3:]) < sum(losses[:3])
+
+
+def test_a_compiled_training_is_the_same_training() -> None:
+    config = TrainConfig(epochs=1, batch_size=10, lr=0.1)
+    model, compiled = make_model(), make_model()
+    expected = make_trainer(model, config).run_epoch(1)
+    trainer = Trainer(compiled, make_data(), np.arange(20), config, PLAIN, seed=0, precision="fp32", compiled=True)
+    with torch.compiler.set_stance("force_eager"):  # compiling takes longer than all other tests of this file
+        assert trainer.run_epoch(1) == expected
+    assert list(compiled.state_dict()) == list(model.state_dict())
 
 
 def test_an_incomplete_last_batch_is_left_out() -> None:
@@ -124,6 +182,13 @@ def test_the_training_loss_is_the_mean_over_the_steps() -> None:
         ({"lr": 0.0}, "greater than 0"),
         ({"label_smoothing": 1.0}, "less than 1"),
         ({"optimizer": "adam"}, "'sgd'"),
+        ({"attention_lr": 0.0}, "greater than 0"),
+        ({"mixup": -0.1}, "greater than or equal to 0"),
+        ({"mixup": 0.2, "batch_size": 1}, "needs a `batch_size` of 2 or more"),
+        ({"ema": 1.0}, "less than 1"),
+        ({"schedule": "steps"}, "'cosine' or 'linear'"),
+        ({"flip": "never"}, "'random' or 'alternating'"),
+        ({"compile": "maybe"}, "'auto'"),
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, object], message: str) -> None:

@@ -1,0 +1,83 @@
+"""How a network is trained: the settings, and the learning rate that they give each step.
+
+Cosine: Loshchilov and Hutter, arXiv:1608.03983, without restarts. Line to zero: Jordan, arXiv:2404.00498. Warm-up:
+Goyal et al., arXiv:1706.02677, section 2.2. The papers of the other settings stand where these are: `train.py`,
+`augmentation.py`, `weight_average.py`, `parameter_groups.py`.
+"""
+
+import math
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from search_spaces import InputError
+from search_spaces.config import Config
+
+
+class TrainConfig(Config):
+    """How a network is trained."""
+
+    epochs: int = Field(ge=1)
+    """Passes over the training images."""
+    batch_size: int = Field(ge=1)
+    """Images per step; an incomplete last batch of an epoch is left out."""
+    optimizer: Literal["sgd"] = "sgd"
+    """Stochastic gradient descent with momentum."""
+    lr: float = Field(gt=0)
+    """The learning rate at its highest, after the warm-up."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Share of the last step that is kept."""
+    nesterov: bool = True
+    """Look ahead by the momentum."""
+    weight_decay: float = Field(5e-4, ge=0)
+    """L2 penalty, on all parameters."""
+    norm_weight_decay: bool = True
+    """`false`: none on norms, biases and other parameters with one dimension or none."""
+    attention_lr: float = Field(1.0, gt=0)
+    """What the learning rate of the placed modules' parameters is multiplied by."""
+    schedule: Literal["cosine", "linear"] = "cosine"
+    """How the learning rate falls to 0 after the warm-up."""
+    warmup: float = Field(0.5, ge=0)
+    """Epochs over which the learning rate rises from 0."""
+    flip: Literal["random", "alternating"] = "random"
+    """`alternating`: an image is mirrored in every other epoch, which of them is drawn once. With `data: {flip: true}`
+    only."""
+    mixup: float = Field(0.0, ge=0)
+    """Mix each image, and its loss, with another one; the share is drawn from Beta(mixup, mixup). 0: none. Of scenes,
+    pixels are mixed with pixels."""
+    ema: float | None = Field(None, gt=0, lt=1)
+    """Score and keep a moving average of the weights; this share of it stays at each step (0.999, say)."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the target that is spread over all classes."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto`: bfloat16 where the device computes with it. The parameters are float32 always."""
+    channels_last: bool = True
+    """Memory layout of the convolutions; changes the time, and the results by rounding only."""
+    compile: bool | Literal["auto"] = False
+    """Compile each network before it is trained. `auto`: on CUDA if the training is long enough to pay for it."""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "TrainConfig":
+        if self.warmup >= self.epochs:
+            raise InputError(f"`warmup` must be shorter than `epochs` ({self.epochs}), got {self.warmup}")
+        if self.mixup and self.batch_size == 1:
+            raise InputError("`mixup` mixes images of one batch; it needs a `batch_size` of 2 or more")
+        if self.nesterov and not self.momentum:
+            raise InputError("`nesterov: true` needs a momentum; give `nesterov: false` with `momentum: 0`")
+        return self
+
+
+def learning_rate(step: int, steps_per_epoch: int, config: TrainConfig) -> float:
+    """Return the learning rate of a step, counted from 0 over the whole training.
+
+    With w = warmup * steps_per_epoch, T = epochs * steps_per_epoch and p = (step - w) / (T - w): lr * (step + 1) / w
+    while step + 1 < w, then lr * (1 + cos(pi * p)) / 2, or lr * (1 - p), which would be 0 at step T. Always in
+    (0, lr].
+    """
+    warmup, total = config.warmup * steps_per_epoch, config.epochs * steps_per_epoch
+    if step + 1 < warmup:
+        return config.lr * (step + 1) / warmup
+    progress = max(0.0, step - warmup) / (total - warmup)
+    if config.schedule == "linear":
+        return config.lr * (1 - progress)
+    return config.lr * (1 + math.cos(math.pi * progress)) / 2

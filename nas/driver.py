@@ -14,7 +14,7 @@ import torch
 from optuna.storages import BaseStorage
 
 from nas.baselines import make_baselines
-from nas.confirm import queue_confirmations
+from nas.confirm import queue_confirmations, room_in
 from nas.driver_lock import DriverLock
 from nas.executor import Executor
 from nas.experiment import Experiment, changes, load_experiment
@@ -85,6 +85,7 @@ def search(
     with DriverLock(folder):
         storage = open_storage(folder)
         ledger, confirmed = _open_ledgers(storage, loaded, command or _command(), plugins)
+        room_in(loaded.config.confirm, len(ledger.trials("baseline")))  # refuses a budget that cannot be enough
         proposer = Proposer(ledger, loaded.space, _plan(loaded))
         devices = _devices(device)
         num_workers = workers or _num_workers(loaded.config.search.workers, devices)
@@ -93,9 +94,9 @@ def search(
             executor = Executor(pool, folder, task, devices, watcher)
             watcher.begin_search(loaded, ledger, num_workers)
             executor.run(ledger, proposer.next, in_order=loaded.config.search.deterministic)
-            queue_confirmations(ledger, confirmed, loaded.config)
-            watcher.begin_confirm(confirmed)
-            executor.run(confirmed, confirmed.take, in_order=False, confirm=loaded.config.confirm)
+            while queue_confirmations(ledger, confirmed, loaded.config):
+                watcher.begin_confirm(confirmed)
+                executor.run(confirmed, confirmed.take, in_order=False, confirm=loaded.config.confirm)
         view = view_of(storage, folder)
         return Outcome(view, folder, write_report(view, folder / "report"))
 
@@ -118,10 +119,11 @@ def _refuse_changes(folder: Path, known: Mapping[str, Any], experiment: Experime
 
 
 def _check_data(experiment: Experiment, config: TrialConfig) -> None:
-    """Read the images once, before anything is written or a worker started, and check that they fit the host."""
+    """Read the images once, before anything is written or a worker started, and check that they fit the hosts."""
     images = load_data(config.data)
     split(images, config.data.validation, config.data.training, experiment.config.search.seed)
-    check_images(experiment.space.host, images)
+    for host in experiment.space.hosts:
+        check_images(host, images)
 
 
 def _open_ledgers(

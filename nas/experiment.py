@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from nas.samplers import SAMPLERS, sampler_entry
 from reports.objectives import OBJECTIVES
@@ -14,10 +14,11 @@ from search_spaces import InputError, SearchSpace
 from search_spaces.config import Config
 from search_spaces.errors import unknown
 from search_spaces.shipped import SPACES, find_file
-from search_spaces.space_config import SpaceConfig
+from search_spaces.space.space_config import SpaceConfig
 from search_spaces.yaml_files import Document, read_yaml, validate
 from trials import DataConfig, TrainConfig
 from trials.data import known_images
+from trials.trial import check_recipe
 
 
 class SearchConfig(Config):
@@ -53,11 +54,41 @@ class ConfirmConfig(Config):
     """How the front and the baselines are measured again."""
 
     top: int = Field(8, ge=0)
-    """Architectures of the front to confirm, spread evenly along it; 0 confirms nothing."""
+    """Architectures of the front to confirm, spread evenly along it; 0 confirms nothing. A race takes what lies closest
+    behind the front as well, up to this number."""
     seeds: int = Field(3, ge=1)
-    """Trainings of each, with seeds that the search did not use."""
+    """Trainings of each, with seeds that the search did not use; in a race, before the first decision."""
     epochs: int = Field(24, ge=1)
     """Length of each training."""
+    max_seeds: int | None = None
+    """More than `seeds` makes the confirmation a race: further seeds, up to this number, go where something is open."""
+    budget: int | None = Field(None, ge=1)
+    """Trainings that a race may take in all, the baselines' included; without it, as many as it needs."""
+
+    @field_validator("max_seeds")
+    @classmethod
+    def _is_a_race(cls, max_seeds: int | None, info: ValidationInfo) -> int | None:
+        seeds = info.data.get("seeds")
+        if max_seeds is None or seeds is None:
+            return max_seeds
+        if max_seeds < seeds:
+            raise InputError(f"must be at least `seeds` ({seeds}), got {max_seeds}")
+        if max_seeds > seeds == 1:
+            raise InputError(f"a race (here up to {max_seeds} seeds) needs at least `seeds: 2` before it can decide")
+        return max_seeds
+
+    @field_validator("budget")
+    @classmethod
+    def _is_of_a_race(cls, budget: int | None, info: ValidationInfo) -> int | None:
+        seeds, max_seeds = info.data.get("seeds"), info.data.get("max_seeds")
+        if budget is not None and seeds is not None and (max_seeds is None or max_seeds <= seeds):
+            raise InputError(f"is for a race; give `max_seeds` too, more than `seeds` ({seeds})")
+        return budget
+
+    @property
+    def is_race(self) -> bool:
+        """Whether the number of seeds depends on what the first of them show."""
+        return self.max_seeds is not None and self.max_seeds > self.seeds
 
 
 class ExperimentConfig(Config):
@@ -115,11 +146,13 @@ def load_experiment(name: str) -> Experiment:
     path = find_file(name, "experiment", EXPERIMENTS)
     document = read_yaml(path)
     config = validate(ExperimentConfig, document)
+    _check_objectives(config, document)
     space_document = _space_document(config, document)
     space_config = validate(SpaceConfig, space_document)
     space = SearchSpace.from_document(space_document)
     _check_images(config, space, document)
-    record = config.model_dump() | {"space": space_config.model_dump()}
+    _check_recipe(config, document)
+    record = config.model_dump() | {"space": space_config.to_dict()}
     return Experiment(path.stem, config, space, record)
 
 
@@ -137,17 +170,38 @@ def _space_document(config: ExperimentConfig, document: Document) -> Document:
         raise document.error(("space",), str(error)) from None
 
 
+def _check_objectives(config: ExperimentConfig, document: Document) -> None:
+    """Refuse an objective that is not measured of what these images ask for."""
+    task = known_images(config.data)["head"]
+    for i, name in enumerate(config.objectives):
+        if OBJECTIVES[name].task not in (None, task):
+            allowed = ", ".join(each for each, objective in OBJECTIVES.items() if objective.task in (None, task))
+            raise document.error(
+                ("objectives", i),
+                f"{name} is for `head: {OBJECTIVES[name].task}`, but {config.data.source} needs `head: {task}`; "
+                f"allowed: {allowed}",
+            )
+
+
 def _check_images(config: ExperimentConfig, space: SearchSpace, document: Document) -> None:
     """Refuse a host that does not fit images whose shape is known before they are read."""
     known = known_images(config.data)
-    host = space.host
-    for what, value in known.items():
-        if getattr(host, what) != value:
-            raise document.error(
-                ("space",),
-                f"the host {host.name} has `{what}: {getattr(host, what)}`, "
-                f"but {config.data.source} needs `{what}: {value}`",
-            )
+    for host in space.hosts:
+        for what, value in known.items():
+            if getattr(host, what) != value:
+                raise document.error(
+                    ("space",),
+                    f"the host {host.name} has `{what}: {getattr(host, what)}`, "
+                    f"but {config.data.source} needs `{what}: {value}`",
+                )
+
+
+def _check_recipe(config: ExperimentConfig, document: Document) -> None:
+    """Refuse a setting of the training that has no effect on these images."""
+    try:
+        check_recipe(config.data, config.train)
+    except InputError as error:
+        raise document.error(("train",), str(error)) from None
 
 
 MAY_CHANGE: Sequence[tuple[str, ...]] = (
@@ -163,12 +217,23 @@ MAY_CHANGE: Sequence[tuple[str, ...]] = (
 def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Return in words what keeps a study of the experiment `old` from going on as `new`; empty if nothing does."""
     found = []
-    for keys, (before, after) in sorted(_differences(old, new, ()).items()):
+    for keys, (before, after) in sorted(_differences(_filled_in(old, new), new, ()).items()):
         allowed = any(keys[: len(free)] == free for free in MAY_CHANGE)
         raised = keys == ("search", "trials") and after > before
         if not allowed and not raised:
             found.append(f"{'.'.join(map(str, keys))}: {_show(before)} -> {_show(after)}")
     return found
+
+
+def _filled_in(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return a study's experiment with the keys that came later, at the defaults under which it was measured."""
+    sections: dict[str, type[Config]] = {"data": DataConfig, "train": TrainConfig, "search": SearchConfig}
+    filled = dict(old)
+    for name, config in sections.items():
+        if name in old and name in new:
+            later = {key: config.model_fields[key].default for key in new[name].keys() - old[name].keys()}
+            filled[name] = later | old[name]
+    return filled
 
 
 def _differences(old: Any, new: Any, keys: tuple[str, ...]) -> dict[tuple[str, ...], tuple[Any, Any]]:

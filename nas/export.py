@@ -26,7 +26,9 @@ from nas.study_plugins import refuse_changed_plugins
 from nas.view import facts_of
 from nas.weights import weights_path
 from reports.front import Measured, best_summary, summarise_search
-from reports.statistics import t_interval
+from reports.objectives import OBJECTIVES
+from reports.quality import quality_of
+from reports.tables import interval_of
 from reports.view import StudyView
 from search_spaces import HostConfig
 from search_spaces.attention.timm_layers import PREFIX as TIMM
@@ -34,7 +36,8 @@ from search_spaces.errors import InputError, unknown
 from search_spaces.plugins import Plugin, plugins_of
 from trials import TrialRecord
 
-KNEE, BEST = "knee", "best-accuracy"
+KNEE = "knee"
+_BEST = {"best-accuracy": OBJECTIVES["accuracy"].value, "best-miou": OBJECTIVES["miou"].value}
 
 _TOLERANCE = 1e-5
 """Largest allowed difference of a logit from the trained network's, relative to its largest logit."""
@@ -58,7 +61,8 @@ def export_study(
     Args:
         view: the study.
         study: its folder, where the weights are.
-        pick: `knee`, `best-accuracy`, an architecture's id, or the number of a trial of the search.
+        pick: `knee`, `best-accuracy`, `best-miou` (segmentation), an architecture's id, or the number of a trial of the
+            search.
         out: the folder to write; default `exports/<study>-<id>`. An earlier export there is replaced.
         with_program: also write a torch.export program with a dynamic batch size (`model.pt2`).
 
@@ -98,23 +102,25 @@ def pick_network(view: StudyView, pick: str) -> Measured:
     if not summary.items:
         raise InputError(f"{view.path} holds no finished trial yet")
     if pick == KNEE:
-        return summary.knee or max(summary.front, key=_accuracy)
-    if pick == BEST:
-        return max(summary.items, key=_accuracy)
+        return summary.knee or max(summary.front, key=_quality)
+    best = {name: value for name, value in _BEST.items() if summary.items[0].mean(value) is not None}
+    if pick in best:
+        return max(summary.items, key=lambda item: item.adjusted(best[pick]) or 0.0)
     named = [item for item in (*summary.items, *search.items) if pick in (item.architecture.id, str(item.number))]
     if not named:
-        known = [KNEE, BEST, *(item.architecture.id for item in summary.front)]
+        known = [KNEE, *best, *(item.architecture.id for item in summary.front)]
         raise unknown("pick (or give the number of a finished trial)", pick, known)
     return named[0]
 
 
-def _accuracy(item: Measured) -> float:
-    return item.mean(lambda record: record.accuracy) or 0.0
+def _quality(item: Measured) -> float:
+    return item.adjusted(quality_of(item.records).value) or 0.0
 
 
 def _trained(study: Path, item: Measured) -> tuple[TrialRecord, Path]:
-    """Return the training with the best validation accuracy whose weights were kept."""
-    for record in sorted(item.records, key=lambda record: -(record.accuracy or 0.0)):
+    """Return the training with the best validation accuracy (or mIoU) whose weights were kept."""
+    value = quality_of(item.records).value
+    for record in sorted(item.records, key=lambda record: -(value(record) or 0.0)):
         path = weights_path(study, item.architecture, record.seed, record.epochs)
         if path.is_file():
             return record, path
@@ -141,6 +147,7 @@ def _write(folder: Path, view: StudyView, item: Measured, record: TrialRecord, w
     copied, packages = _write_plugins(folder, item)
     with safe_open(weights, framework="pt") as file:
         metadata = file.metadata()
+    quality = quality_of(item.records)
     facts = {
         "mean": json.loads(metadata["mean"]),
         "std": json.loads(metadata["std"]),
@@ -150,8 +157,11 @@ def _write(folder: Path, view: StudyView, item: Measured, record: TrialRecord, w
         "view": view,
         "version": version("attention-placement-search"),
         "torch_version": torch.__version__,
-        "test": t_interval(tests) if (tests := list(item.by_seed(lambda r: r.test_accuracy).values())) else None,
-        "validation": t_interval(list(item.by_seed(lambda r: r.accuracy).values())),
+        "quality": quality.words,
+        "reached": quality.value(record),
+        "tested": quality.test(record),
+        "test": interval_of(item, quality.test),
+        "validation": interval_of(item, quality.value),
         "program": _PROGRAM,
         "plugins": copied,
         "packages": packages,

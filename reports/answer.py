@@ -29,7 +29,7 @@ def _what_was_done(view: StudyView, summary: Summary) -> str:
     return (
         f"{sentence} Architectures of its front and the baselines, {len(summary.items)} in all, were then "
         f"trained again for {wording.plural(summary.epochs or 0, 'epoch')} "
-        f"with {wording.plural(summary.num_seeds, 'seed')} each."
+        f"with {summary.seeds_in_words} each."
     )
 
 
@@ -38,12 +38,12 @@ def _best(summary: Summary, rows: Sequence[FrontRow]) -> list[str]:
     if len(front) == 1:
         return [f"The front is {_named(front[0])} alone: {_numbers(summary, front[0])}."]
     by_loss = _by_loss(summary)
-    measured = [row for row in front if (row.loss if by_loss else row.accuracy)]
+    measured = [row for row in front if (row.loss if by_loss else row.quality)]
     best = min(measured, key=lambda row: _badness(row, by_loss), default=None)
     knee = next((row for row in front if row.is_knee), None)
     sentences = []
     if best:
-        quality = "lowest log-loss" if by_loss else "highest accuracy"
+        quality = "lowest log-loss" if by_loss else f"highest {summary.quality.words}"
         sentences.append(f"On the front, {_named(best)} has the {quality}: {_numbers(summary, best)}.")
     if knee and knee is best:
         sentences.append("It is also the front's best compromise (its knee).")
@@ -53,31 +53,36 @@ def _best(summary: Summary, rows: Sequence[FrontRow]) -> list[str]:
 
 
 def _by_loss(summary: Summary) -> bool:
-    return "loss" in summary.objectives and "accuracy" not in summary.objectives
+    return "loss" in summary.objectives and not {"accuracy", "miou"} & set(summary.objectives)
 
 
 def _badness(row: FrontRow, by_loss: bool) -> float:
     if by_loss:
         return row.loss.mean if row.loss else 0.0
-    return -row.accuracy.mean if row.accuracy else 0.0
+    return -row.quality.mean if row.quality else 0.0
 
 
 def _named(row: FrontRow) -> str:
     if row.is_host:
-        return "the bare host"
-    return f"{row.label} ({row.id})" if row.label else row.id
+        return _bare_host(row)
+    where = f" in {row.host}" if row.host and row.host not in (row.label or "") else ""
+    return f"{row.label} ({row.id}){where}" if row.label else f"{row.id}{where}"
+
+
+def _bare_host(row: FrontRow) -> str:
+    return f"the bare {row.host}" if row.host else "the bare host"
 
 
 def _numbers(summary: Summary, row: FrontRow) -> str:
     parts = [f"{wording.loss(row.loss)} nats"] if _by_loss(summary) else []
-    parts.append(f"{wording.accuracy(row.accuracy)} of the validation images right")
-    difference = row.accuracy_difference
+    parts.append(summary.quality.of_images(wording.share(row.quality)))
+    difference = row.quality_difference
     if difference and difference.mean is not None:
         verdict = f" ({difference.verdict})" if row.stage == "confirm" else ""
-        parts.append(f"{wording.points(difference)} points over the bare host{verdict}")
+        parts.append(f"{wording.points(difference)} points over {_bare_host(row)}{verdict}")
     costs = f"{wording.amount(row.macs)} MACs"
     if row.host_macs and not row.is_host:
-        costs += f" ({wording.over_host(row.macs, row.host_macs)} over the host)"
+        costs += f" ({wording.over_host(row.macs, row.host_macs)} over {_bare_host(row) if row.host else 'the host'})"
     return ", ".join([*parts, costs])
 
 
@@ -87,20 +92,22 @@ def _how_sure(summary: Summary, rows: Sequence[FrontRow]) -> str:
             "These are single trainings and nothing is confirmed: the best of many single trainings looks better than "
             "it is, and none of the differences below is established."
         )
-    compared = [row.accuracy_difference for row in rows if row.accuracy_difference]
+    several = any(row.host for row in rows)
+    against = "their bare hosts" if several else "the bare host"
+    compared = [row.quality_difference for row in rows if row.quality_difference]
     tested = [difference for difference in compared if difference.p_value is not None]
     if not tested:
         return (
-            "Nothing can be said about differences to the bare host: that takes at least two seeds "
+            f"Nothing can be said about differences to {against}: that takes at least two seeds "
             "that both networks were trained with."
         )
     better = sum(difference.verdict == "better" for difference in tested)
     worse = sum(difference.verdict == "worse" for difference in tested)
     rest = len(tested) - better - worse
     return (
-        f"Of {wording.plural(len(tested), 'architecture')} compared with the bare host in accuracy, {better} "
-        f"{'is' if better == 1 else 'are'} better, {worse} worse, and {rest} cannot be told apart from it "
-        f"with {wording.plural(summary.num_seeds, 'seed')}."
+        f"Of {wording.plural(len(tested), 'architecture')} compared with {against} in {summary.quality.words}, "
+        f"{better} {'is' if better == 1 else 'are'} better, {worse} worse, and {rest} cannot be "
+        f"told apart from {'them' if several else 'it'} with {summary.seeds_in_words}."
     )
 
 
@@ -115,7 +122,7 @@ def _still_open(view: StudyView, summary: Summary) -> list[str]:
             f"The confirmation is under way: {wording.plural(unfinished, 'training is', 'trainings are')} running."
         )
     short = sum(len(item.records) < summary.num_seeds for item in summary.items)
-    if summary.stage == "confirm" and short:
+    if summary.stage == "confirm" and short and not summary.looks:
         sentences.append(
             f"{wording.plural(short, 'architecture has', 'architectures have')} fewer seeds than the others; "
             "the column n says how many."

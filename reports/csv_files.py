@@ -8,6 +8,7 @@ from typing import TypeVar
 from reports.statistics import Difference, Interval
 from reports.tables import FrontRow
 from reports.view import TrialView
+from search_spaces.space.host_choices import host_label
 from trials.record import TrialRecord
 
 Cell = str | int | float | bool | None
@@ -78,9 +79,21 @@ FRONT_CSV: Columns[FrontRow] = {
     "macs_over_host_fraction": lambda row: _over(row.macs, row.host_macs),
     "latency_ms": lambda row: row.latency_ms,
     "memory_bytes": lambda row: row.memory_bytes,
+    "host": lambda row: host_label(row.architecture.host),
     "placement": lambda row: row.architecture.summary(),
 }
-"""Columns of front.csv; the verdicts are corrected for many comparisons, intervals and p-values are not."""
+"""Columns of front.csv; the verdicts are corrected for many comparisons, intervals and p-values are not. After a race,
+intervals and p-values are those over all numbers of seeds at which it might have stopped."""
+
+MIOU_FRONT_CSV: Columns[FrontRow] = {
+    **_interval("validation_miou", "fraction", lambda row: row.miou),
+    **_difference("validation_miou", "fraction", lambda row: row.miou_difference),
+    **_interval("validation_miou_small", "fraction", lambda row: row.miou_by_size.get("small")),
+    **_interval("validation_miou_medium", "fraction", lambda row: row.miou_by_size.get("medium")),
+    **_interval("validation_miou_large", "fraction", lambda row: row.miou_by_size.get("large")),
+    **_interval("test_miou", "fraction", lambda row: row.test_miou),
+}
+"""Further columns where each pixel has a class; accuracies are of pixels then."""
 
 TRIALS_CSV: Columns[TrialView] = {
     "trial": lambda trial: trial.number,
@@ -104,11 +117,22 @@ TRIALS_CSV: Columns[TrialView] = {
     "images_per_s": _record(lambda record: record.images_per_s),
     "device": _record(lambda record: record.device),
     "precision": _record(lambda record: record.precision),
+    "compiling": _record(lambda record: record.compiling),
     "started_at_utc": _record(lambda record: record.started_at),
     "finished_at_utc": lambda trial: trial.finished_at,
+    "host": lambda trial: host_label(trial.architecture.host),
     "placement": lambda trial: trial.architecture.summary(),
 }
 """Columns of trials.csv and confirm.csv."""
+
+MIOU_TRIALS_CSV: Columns[TrialView] = {
+    "validation_miou_fraction": _record(lambda record: record.miou),
+    "validation_miou_small_fraction": _record(lambda record: (record.miou_by_size or {}).get("small")),
+    "validation_miou_medium_fraction": _record(lambda record: (record.miou_by_size or {}).get("medium")),
+    "validation_miou_large_fraction": _record(lambda record: (record.miou_by_size or {}).get("large")),
+    "test_miou_fraction": _record(lambda record: record.test_miou),
+}
+"""Further columns where each pixel has a class."""
 
 
 def _over(value: int, host: int | None) -> float | None:

@@ -23,12 +23,14 @@ _DPI = 160
 def write_figures(folder: Path, scatter: Scatter, placements: PlacementMap, curve: HypervolumeCurve) -> list[Path]:
     """Write accuracy_macs.png, accuracy_params.png, placement_map.png and hypervolume.png; return their paths.
 
-    A figure without data says so in words. The first two show log-loss where that, and not accuracy, is an objective.
+    A figure without data says so in words. The first two show log-loss where that, and not accuracy, is an objective;
+    where it is mIoU, they are called miou_macs.png and miou_params.png.
     """
+    shown = "miou" if scatter.quality.name == "miou" else "accuracy"
     by_name = {axis.name: axis for axis in scatter.costs}
     figures = {
-        "accuracy_macs.png": draw_scatter(scatter, by_name["macs"]),
-        "accuracy_params.png": draw_scatter(scatter, by_name["params"]),
+        f"{shown}_macs.png": draw_scatter(scatter, by_name["macs"]),
+        f"{shown}_params.png": draw_scatter(scatter, by_name["params"]),
         "placement_map.png": draw_placements(placements),
         "hypervolume.png": draw_hypervolume(curve),
     }
@@ -47,7 +49,8 @@ def draw_scatter(scatter: Scatter, cost: Axis) -> Figure:
         _draw_panel(pen, panel, maximise=scatter.maximise)
     for pen, panel in zip(pens, scatter.panels, strict=True):  # once nothing moves any more
         shown = [mark for mark in panel.marks if cost.name in mark.costs]
-        named = [(mark.name, pen.point(mark)) for mark in shown if mark.look in ("baseline", "host")]
+        looks = ("host",) if panel.several_hosts else ("baseline", "host")
+        named = [(mark.name, pen.point(mark)) for mark in shown if mark.look in looks]
         place_labels(pen.axes, named, [pen.point(mark) for mark in shown])
     if not pens:
         _draw_nothing(figure, "No trial has finished yet.")
@@ -63,8 +66,9 @@ def _draw_panel(pen: "_Pen", panel: Panel, *, maximise: bool) -> None:
     pen.marks(panel.of("trial"), "circle", style.FADED, 16, "other architectures", alpha=0.45)
     pen.marks(panel.of("front"), "circle", style.FRONT, 42, "front")
     symbols = style.symbols_of(mark.name for mark in panel.of("baseline"))
-    for mark in panel.of("baseline"):
-        pen.marks([mark], symbols[style.family_of(mark.name)], style.BASELINE, 48)
+    for family, symbol in symbols.items():
+        marks = [mark for mark in panel.of("baseline") if style.family_of(mark.name) == family]
+        pen.marks(marks, symbol, style.BASELINE, 48, family if panel.several_hosts else None)
     pen.marks(panel.of("host"), style.HOST_SYMBOL, style.BASELINE, 56)
     if pen.axes.get_legend_handles_labels()[0]:
         pen.axes.legend(fontsize=8, frameon=False, loc="lower right" if maximise else "upper right")

@@ -4,14 +4,20 @@ Trainings of different lengths are never compared: the search and its confirmati
 a confirmation that was run at several lengths only one counts.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
 from typing import Literal
 
-from reports.objectives import to_minimise
+import numpy as np
+
+from reports.objectives import OBJECTIVES, QUALITY, to_minimise
 from reports.pareto import knee, nondominated
+from reports.quality import Quality, quality_of
+from reports.seed_effects import fit_additive
+from reports.sequential import Looks
 from reports.view import Role, StudyView, TrialView
 from search_spaces import Architecture
 from trials.record import TrialRecord
@@ -31,8 +37,12 @@ class Measured:
     records: tuple[TrialRecord, ...]
     """One per seed, in the order of the seeds; never empty."""
     values: tuple[float, ...]
-    """The objectives' means over the seeds."""
+    """The objectives' means over the seeds; in a confirmation, of what only training can tell, `adjusted` ones."""
     on_front: bool = False
+    looks: Looks | None = None
+    """After how many seeds it may have been looked at, where the number of seeds was not fixed."""
+    peers: tuple[tuple[TrialRecord, ...], ...] = ()
+    """In a confirmation: the records of all that was measured with it, its own included."""
 
     @property
     def name(self) -> str:
@@ -49,6 +59,19 @@ class Measured:
         found = list(self.by_seed(value).values())
         return fmean(found) if found else None
 
+    def adjusted(self, value: Callable[[TrialRecord], float | None]) -> float | None:
+        """Return the mean as if it had all seeds that any of its peers has; where all have the same, the plain mean."""
+        groups = [{r.seed: v for r in group if (v := value(r)) is not None} for group in self.peers]
+        measured = [group for group in groups if group]
+        if self.records not in self.peers or len({frozenset(group) for group in measured}) < 2:
+            return self.mean(value)
+        own = groups[self.peers.index(self.records)]
+        if not own:
+            return None
+        seeds = sorted(set().union(*measured))
+        table = np.array([[group.get(seed, np.nan) for seed in seeds] for group in measured])
+        return float(fit_additive(table).means[measured.index(own)])
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -61,6 +84,8 @@ class Summary:
     items: tuple[Measured, ...]
     num_left_out: int = 0
     """Finished trainings of other lengths, which cannot be compared."""
+    looks: Looks | None = None
+    """After how many seeds differences may have been looked at, where the number of seeds was not fixed (a race)."""
 
     @cached_property
     def front(self) -> tuple[Measured, ...]:
@@ -68,9 +93,21 @@ class Summary:
         return tuple(sorted((item for item in self.items if item.on_front), key=_by_cost))
 
     @property
+    def quality(self) -> Quality:
+        """What is shown of each architecture first."""
+        return quality_of(record for item in self.items for record in item.records)
+
+    @property
     def num_seeds(self) -> int:
         """The most seeds that any architecture was trained with; 0 without any."""
         return max((len(item.records) for item in self.items), default=0)
+
+    @property
+    def seeds_in_words(self) -> str:
+        """How many seeds the architectures have: `3 seeds`, `2 to 8 seeds`."""
+        counts = [len(item.records) for item in self.items] or [0]
+        few = f"{min(counts)} to " if min(counts) < max(counts) else ""
+        return f"{few}{max(counts)} seed{'' if max(counts) == 1 else 's'}"
 
     @cached_property
     def knee(self) -> Measured | None:
@@ -99,7 +136,16 @@ def summarise_confirm(view: StudyView) -> Summary:
     wanted = (view.experiment.get("confirm") or {}).get("epochs")
     epochs = wanted if wanted in lengths else max(lengths, default=None)
     kept = [trial for trial in trials if _record(trial).epochs == epochs]
-    return _summarise(view, "confirm", kept, num_left_out=len(trials) - len(kept))
+    return _summarise(view, "confirm", kept, _looks(view, kept), num_left_out=len(trials) - len(kept))
+
+
+def _looks(view: StudyView, trials: Sequence[TrialView]) -> Looks | None:
+    """Return the looks of a race; also of one that was made plain later, which then has more seeds than planned."""
+    plan = view.experiment.get("confirm") or {}
+    first = max(2, plan.get("seeds") or 0)
+    most = max(Counter(trial.architecture.hash for trial in trials).values(), default=0)
+    last = max(most, plan.get("max_seeds") or 0)
+    return Looks(first, last) if plan.get("seeds") and last > first else None
 
 
 def best_summary(view: StudyView) -> Summary:
@@ -108,28 +154,36 @@ def best_summary(view: StudyView) -> Summary:
     return confirmed if confirmed.items else summarise_search(view)
 
 
-def _summarise(view: StudyView, stage: Stage, trials: Sequence[TrialView], num_left_out: int = 0) -> Summary:
+def _summarise(
+    view: StudyView, stage: Stage, trials: Sequence[TrialView], looks: Looks | None = None, num_left_out: int = 0
+) -> Summary:
     numbers = {trial.architecture.hash: trial.number for trial in reversed(view.search)}
     groups: dict[str, list[TrialView]] = {}
     for trial in trials:
         groups.setdefault(trial.architecture.hash, []).append(trial)
-    values = [_mean_values(group) for group in groups.values()]
-    mask = nondominated(to_minimise(values, view.objectives))
+    peers = tuple(tuple(sorted(map(_record, group), key=lambda r: r.seed)) for group in groups.values())
     items = []
-    for (key, group), means, on_front in zip(groups.items(), values, mask, strict=True):
-        records = sorted((_record(trial) for trial in group), key=lambda record: record.seed)
-        first = group[0]
-        items.append(
-            Measured(
-                first.architecture, numbers.get(key), first.role, first.label, tuple(records), means, bool(on_front)
-            )
-        )
+    for (key, group), records in zip(groups.items(), peers, strict=True):
+        first, means = group[0], _mean_values(group)
+        item = Measured(first.architecture, numbers.get(key), first.role, first.label, records, means, looks=looks)
+        if stage == "confirm":  # the search has one seed
+            item = replace(item, peers=peers)
+            item = replace(item, values=_adjusted_values(view.objectives, item))
+        items.append(item)
+    mask = nondominated(to_minimise([item.values for item in items], view.objectives))
+    items = [replace(item, on_front=bool(on_front)) for item, on_front in zip(items, mask, strict=True)]
     epochs = _record(trials[0]).epochs if trials else None
-    return Summary(stage, epochs, view.objectives, tuple(items), num_left_out)
+    return Summary(stage, epochs, view.objectives, tuple(items), num_left_out, looks)
 
 
 def _mean_values(group: Sequence[TrialView]) -> tuple[float, ...]:
     return tuple(fmean(column) for column in zip(*(trial.values or () for trial in group), strict=True))
+
+
+def _adjusted_values(objectives: Sequence[str], item: Measured) -> tuple[float, ...]:
+    """Return the values, with those that only training can tell adjusted for seeds that others have."""
+    adjusted = [item.adjusted(OBJECTIVES[name].value) if name in QUALITY else None for name in objectives]
+    return tuple(v if a is None else a for v, a in zip(item.values, adjusted, strict=True))
 
 
 def _record(trial: TrialView) -> TrialRecord:
@@ -138,4 +192,5 @@ def _record(trial: TrialView) -> TrialRecord:
 
 
 def _by_cost(item: Measured) -> tuple[float, float]:
-    return item.records[0].macs, -(item.records[0].accuracy or 0.0)
+    first = item.records[0]
+    return first.macs, -(quality_of(item.records).value(first) or 0.0)

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces.errors import unknown
+from trials.dataset import Task
 from trials.record import TrialRecord
 
 Floats = npt.NDArray[np.float64]
@@ -24,10 +25,13 @@ class Objective:
     maximise: bool
     value: Callable[[TrialRecord], float | None]
     """Reads it from a record in natural units; None where it was not measured."""
+    task: Task | None = None
+    """The only task that has it; None: all have it."""
 
 
 _ALL = (
     Objective("accuracy", "validation accuracy", "fraction", True, lambda record: record.accuracy),
+    Objective("miou", "validation mIoU", "fraction", True, lambda record: record.miou, "segment"),
     Objective("loss", "validation log-loss", "nats", False, lambda record: record.loss),
     Objective("macs", "FLOPs (MACs)", "", False, lambda record: record.macs),
     Objective("params", "parameters", "", False, lambda record: record.params),
@@ -38,8 +42,8 @@ _ALL = (
 OBJECTIVES: dict[str, Objective] = {objective.name: objective for objective in _ALL}
 """From the name an experiment uses to the objective."""
 
-QUALITY = ("accuracy", "loss")
-"""What only training can tell; the others are costs."""
+QUALITY = ("miou", "accuracy", "loss")
+"""What only training can tell, what plots show of several first; the others are costs."""
 
 
 def to_minimise(values: Iterable[Sequence[float]], objectives: Sequence[str]) -> Floats:

@@ -11,17 +11,19 @@ from plotly.offline import get_plotlyjs
 
 from reports import style, tables, wording
 from reports.answer import answer_of
-from reports.csv_files import FRONT_CSV, TRIALS_CSV, write_csv
+from reports.csv_files import FRONT_CSV, MIOU_FRONT_CSV, MIOU_TRIALS_CSV, TRIALS_CSV, write_csv
 from reports.figures import write_figures
 from reports.front import Summary, summarise_confirm, summarise_search
 from reports.objectives import OBJECTIVES
-from reports.placement import Naming, PlacementMap, placement_map, used_sites
+from reports.placement import Naming, PlacementMap, placement_map, sites_there, used_sites
 from reports.plots import hypervolume_data, scatter_data
 from reports.progress import HypervolumeCurve, hypervolume_curve
 from reports.provenance import Provenance, provenance_of
+from reports.quality import MIOU, Quality
 from reports.scatter import Scatter, scatter_of
 from reports.tables import FailureRow, FrontRow
 from reports.view import StudyView
+from search_spaces import Architecture
 from search_spaces.yaml_files import dump_yaml
 
 _MAX_TRIALS = 500
@@ -45,6 +47,11 @@ class Report:
     failures: tuple[FailureRow, ...]
     provenance: Provenance
 
+    @property
+    def quality(self) -> Quality:
+        """What the tables show of each architecture first."""
+        return self.shown.quality
+
 
 def write_report(view: StudyView, out: Path) -> Path:
     """Write report.html, front.csv, trials.csv, confirm.csv and figures/*.png into `out`; return the page's path.
@@ -53,9 +60,10 @@ def write_report(view: StudyView, out: Path) -> Path:
     """
     report = make_report(view)
     out.mkdir(parents=True, exist_ok=True)
-    write_csv(out / "front.csv", report.rows, FRONT_CSV)
-    write_csv(out / "trials.csv", view.search, TRIALS_CSV)
-    write_csv(out / "confirm.csv", view.confirm, TRIALS_CSV)
+    of_pixels = report.quality is MIOU
+    write_csv(out / "front.csv", report.rows, {**FRONT_CSV, **(MIOU_FRONT_CSV if of_pixels else {})})
+    for name, trials in (("trials.csv", view.search), ("confirm.csv", view.confirm)):
+        write_csv(out / name, trials, {**TRIALS_CSV, **(MIOU_TRIALS_CSV if of_pixels else {})})
     write_figures(out / "figures", report.scatter, report.placements, report.curve)
     page = out / "report.html"
     page.write_text(render_page(report), encoding="utf-8")
@@ -67,7 +75,7 @@ def make_report(view: StudyView) -> Report:
     search, confirm = summarise_search(view), summarise_confirm(view)
     shown = confirm if confirm.items else search
     names = tables.naming(view)
-    rows = tables.rows_of(view, shown, names)
+    rows = tables.rows_of(shown, names)
     proposals = [item.architecture for item in search.items if item.role == "proposal"]
     return Report(
         view=view,
@@ -126,9 +134,16 @@ def _grid(report: Report) -> dict[str, Any]:
     colours = {m: style.module_colour(report.placements.modules, m) for m in report.placements.modules[:-1]}
     lines = []
     for site in used_sites([row.architecture for row in shown]):
-        placed = [row.architecture.placement.get(site, ()) for row in shown]
-        lines.append((site, [(report.names.specs(s) if s else "", colours[s[0].module] if s else "") for s in placed]))
+        lines.append((site, [_cell(report, row.architecture, site, colours) for row in shown]))
     return {"columns": shown, "lines": lines, "num_hidden": len(rows) - len(shown), "colours": colours}
+
+
+def _cell(report: Report, architecture: Architecture, site: str, colours: dict[str, str]) -> tuple[str, str | None]:
+    """Return what stands at a site and its colour; without a colour where the host has no such site."""
+    specs = architecture.placement.get(site)
+    if specs:
+        return report.names.specs(specs), colours[specs[0].module]
+    return "", "" if sites_there(architecture, [site]) else None
 
 
 def _reference(curve: HypervolumeCurve) -> list[str]:
@@ -149,7 +164,7 @@ def _trials(report: Report) -> list[dict[str, str]]:
                 "id": trial.architecture.id,
                 "label": trial.label or "",
                 "state": "front" if done and trial.architecture.hash in on_front else trial.state,
-                "accuracy": wording.percent(record.accuracy) if record else "",
+                "quality": wording.percent(report.quality.value(record)) if record else "",
                 "loss": f"{record.loss:.3f}" if record and record.loss is not None else "",
                 "params": wording.count(record.params) if record else "",
                 "macs": wording.amount(record.macs) if record else "",

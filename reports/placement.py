@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from search_spaces import Architecture, find_sites
 from search_spaces.fitting import ModuleSpec
+from search_spaces.space.host_choices import host_label
+from search_spaces.space.ordering import merge_orders
 
 NOTHING = "none"
 """Stands for a site that is left as the host has it."""
@@ -18,6 +20,12 @@ class Naming:
     """From module to the knobs that take several values in the study."""
     settings: dict[str, dict[str, tuple[str, ...]]]
     """From module to each knob and its values in the study; `init` and `share` only where they are used."""
+    several_hosts: bool = False
+    """Whether the study's architectures stand on several hosts; then it is said on which."""
+
+    def host(self, architecture: Architecture) -> str:
+        """Return `resnet56` where the study has several hosts, else nothing."""
+        return host_label(architecture.host) if self.several_hosts else ""
 
     def spec(self, spec: ModuleSpec) -> str:
         """Return `se(reduction=4)`, or `se` where every se of the study is the same."""
@@ -32,12 +40,13 @@ class Naming:
         """Return one line per kind of module: `se(reduction=4): layer1.0/branch, layer2.1/branch`.
 
         Where it stands at all the host's sites of one place they are written as a glob, `*/branch`. The bare host gives
-        a single line that says so.
+        a single line that says so. Where the study has several hosts, the first line names the host.
         """
         where: dict[str, list[str]] = {}
         for site, specs in architecture.items:
             where.setdefault(self.specs(specs), []).append(site)
-        return [f"{name}: {', '.join(_fold(architecture, sites))}" for name, sites in where.items()] or ["bare host"]
+        lines = [f"{name}: {', '.join(_fold(architecture, sites))}" for name, sites in where.items()] or ["bare host"]
+        return [f"in {self.host(architecture)}", *lines] if self.several_hosts else lines
 
 
 def _fold(architecture: Architecture, sites: Sequence[str]) -> list[str]:
@@ -51,6 +60,7 @@ def _fold(architecture: Architecture, sites: Sequence[str]) -> list[str]:
 
 def naming_of(architectures: Iterable[Architecture]) -> Naming:
     """Return the naming for a set of architectures."""
+    architectures = list(architectures)
     seen: dict[str, dict[str, list[str]]] = {}
     for spec in dict.fromkeys(spec for a in architectures for _, specs in a.items for spec in specs):
         knobs = seen.setdefault(spec.module, {})
@@ -63,12 +73,12 @@ def naming_of(architectures: Iterable[Architecture]) -> Naming:
         for module, knobs in sorted(seen.items())
     }
     varying = {m: tuple(k for k, values in knobs.items() if len(values) > 1) for m, knobs in settings.items()}
-    return Naming(varying, settings)
+    return Naming(varying, settings, len({architecture.host for architecture in architectures}) > 1)
 
 
 @dataclass(frozen=True)
 class Share:
-    """How many of a set of architectures have a module at a site."""
+    """How many of the architectures that have a site have a module there."""
 
     count: int
     total: int
@@ -87,7 +97,10 @@ class PlacementMap:
     modules: tuple[str, ...]
     """The modules in alphabetical order, and last `none`."""
     front: tuple[tuple[Share, ...], ...]
-    """One row per site, one column per module; where several modules share a site each is counted."""
+    """One row per site, one column per module; where several modules share a site each is counted.
+
+    Architectures whose host has no such site are not counted there.
+    """
     everything: tuple[tuple[Share, ...], ...]
     num_front: int
     num_everything: int
@@ -108,10 +121,10 @@ def placement_map(front: Sequence[Architecture], everything: Sequence[Architectu
 
 
 def used_sites(architectures: Sequence[Architecture]) -> tuple[str, ...]:
-    """Return the sites that any of the architectures occupies, in network order."""
+    """Return the sites that any of the architectures occupies, in network order (of several hosts, as they agree)."""
     used = {site for architecture in architectures for site, _ in architecture.items}
     hosts = dict.fromkeys(architecture.host for architecture in architectures)
-    order = dict.fromkeys(site.name for host in hosts for site in find_sites(host))
+    order = merge_orders([[site.name for site in find_sites(host)] for host in hosts])
     return tuple(site for site in order if site in used)
 
 
@@ -119,12 +132,20 @@ def _count(
     architectures: Sequence[Architecture], sites: Sequence[str], modules: Sequence[str]
 ) -> tuple[tuple[Share, ...], ...]:
     counts = {site: dict.fromkeys(modules, 0) for site in sites}
+    totals = dict.fromkeys(sites, 0)
     for architecture in architectures:
         placed = architecture.placement
-        for site in sites:
+        for site in sites_there(architecture, sites):
+            totals[site] += 1
             for module in {spec.module for spec in placed.get(site, ())} or {NOTHING}:
                 counts[site][module] += 1
-    return tuple(tuple(Share(counts[site][m], len(architectures)) for m in modules) for site in sites)
+    return tuple(tuple(Share(counts[site][m], totals[site]) for m in modules) for site in sites)
+
+
+def sites_there(architecture: Architecture, sites: Sequence[str]) -> list[str]:
+    """Return those of the sites that the architecture's host has."""
+    names = {site.name for site in find_sites(architecture.host)}
+    return [site for site in sites if site in names]
 
 
 def _knobs(spec: ModuleSpec) -> list[tuple[str, object]]:

@@ -5,13 +5,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from reports import wording
-from reports.front import Summary
+from reports import reliability, wording
+from reports.front import Summary, summarise_search
+from reports.quality import MIOU, quality_of
 from reports.statistics import binomial_error
 from reports.view import StudyView, TrialView
 from trials.record import TrialRecord
 
 Fact = tuple[str, str]
+
+_WORTH_OF_MIOU = (
+    "mIoU comes from one count over all pixels of the {}, and pixels of an image are not independent: a single "
+    "training gives no interval. The intervals here are those of the spread over seeds, each with its own split."
+)
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class Provenance:
     facts: tuple[Fact, ...]
     """What is called what, in the order in which it is shown."""
     precision: tuple[str, ...]
-    """Sentences on what one validation image is worth."""
+    """Sentences on what one validation image is worth, and how reliably trainings rank."""
     warnings: tuple[str, ...]
     """Sentences on numbers that are not comparable though they should be."""
     commands: tuple[tuple[str, str], ...]
@@ -37,8 +43,9 @@ def provenance_of(view: StudyView, shown: Summary) -> Provenance:
     """
     records = [trial.record for trial in (*view.search, *view.confirm) if trial.record is not None]
     facts = (*_data(view, records), *_training(view), *_machine(records), *_latency(records))
+    ranks = reliability.sentences(summarise_search(view), shown) if shown.stage == "confirm" else ()
     return Provenance(
-        tuple(fact for fact in facts if fact[1]), _worth(records), _warnings(view), _commands(view, shown)
+        tuple(fact for fact in facts if fact[1]), (*_worth(records), *ranks), _warnings(view), _commands(view, shown)
     )
 
 
@@ -47,11 +54,13 @@ def _data(view: StudyView, records: Sequence[TrialRecord]) -> list[Fact]:
     sizes = _each(
         records, lambda r: f"{r.num_train:,} to train on, {r.num_validation:,} for validation, {r.num_test:,} to test"
     )
+    of_pixels = quality_of(records) is MIOU
+    share = "each image as likely as any other" if of_pixels else "the same share of every class"
     return [
         ("Data", source),
         ("Images", sizes),
         ("SHA-256 of the data", _each(records, lambda r: r.data_sha256)),
-        ("Split", "validation images are drawn by seed, the same share of every class; the test images are apart"),
+        ("Split", f"validation images are drawn by seed, {share}; the test images are apart"),
     ]
 
 
@@ -82,6 +91,7 @@ def _machine(records: Sequence[TrialRecord]) -> list[Fact]:
     return [
         ("Device", _each(records, lambda record: record.device)),
         ("Precision", _each(records, lambda record: record.precision)),
+        ("Compiling", _each(records, lambda record: record.compiling or "")),
         ("Memory", _each([r for r in records if r.memory_bytes is not None], lambda record: record.memory_method)),
         ("Versions", versions),
         ("First and last start (UTC)", f"{started[0]}, {started[-1]}" if started else ""),
@@ -103,6 +113,8 @@ def _worth(records: Sequence[TrialRecord]) -> tuple[str, ...]:
     accuracies = [record.accuracy for record in records if record.accuracy is not None]
     if not sizes or not accuracies:
         return ()
+    if quality_of(records) is MIOU:
+        return (_WORTH_OF_MIOU.format(wording.plural(min(sizes), "validation image")),)
     num, typical = min(sizes), median(accuracies)
     error = binomial_error(min(max(typical, 0.0), 1.0), num)
     return (
@@ -141,7 +153,8 @@ def _commands(view: StudyView, shown: Summary) -> tuple[tuple[str, str], ...]:
             (f"nas export {study} --pick knee", "the front's best compromise: weights, and code to load it")
         )
     if shown.items:
-        commands.append((f"nas export {study} --pick best-accuracy", "the most accurate network of the front"))
+        pick = f"nas export {study} --pick best-{shown.quality.name}"
+        commands.append((pick, f"the network with the highest {shown.quality.words}"))
     commands.append((view.command, "run the study, or go on with it"))
     commands.append((f"nas report {study}", "this page again, with whatever has finished since"))
     return tuple(commands)

@@ -1,14 +1,15 @@
 """What the plots of quality against cost show: panels of points, one panel per length of training."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from reports import wording
 from reports.front import Measured, Stage, Summary
 from reports.objectives import OBJECTIVES, QUALITY, Objective
 from reports.placement import Naming
-from reports.tables import interval_of, latency_of
+from reports.quality import ACCURACY, accuracy_of, quality_of
+from reports.tables import by_size, interval_of, latency_of
 
 Look = Literal["host", "baseline", "front", "trial"]
 LOOKS: tuple[Look, ...] = ("trial", "front", "baseline", "host")
@@ -55,6 +56,11 @@ class Panel:
         """Return the marks with one of these looks."""
         return tuple(mark for mark in self.marks if mark.look in looks)
 
+    @property
+    def several_hosts(self) -> bool:
+        """Whether there are so many baselines that the bare hosts alone have room for their names."""
+        return len(self.of("host")) > 1
+
 
 @dataclass(frozen=True)
 class Scatter:
@@ -62,7 +68,7 @@ class Scatter:
 
     quality: Axis
     maximise: bool
-    """Whether more quality is up (accuracy), or less is better (log-loss)."""
+    """Whether more quality is up (accuracy, mIoU), or less is better (log-loss)."""
     costs: tuple[Axis, ...]
     panels: tuple[Panel, ...]
     """The confirmation first; only stages in which something finished."""
@@ -71,12 +77,15 @@ class Scatter:
 def scatter_of(summaries: Sequence[Summary], names: Naming) -> Scatter:
     """Return the plots of some summaries.
 
-    The quality is accuracy, or log-loss where that alone is an objective. MACs and parameters are always among the
-    costs, latency and memory where they were measured.
+    The quality is mIoU or accuracy, or log-loss where that alone is an objective. MACs and parameters are always among
+    the costs, latency and memory where they were measured.
     """
     objectives = summaries[0].objectives if summaries else ()
-    name = next((name for name in QUALITY if name in objectives), QUALITY[0])
+    records = [record for summary in summaries for item in summary.items for record in item.records]
+    name = next((name for name in QUALITY if name in objectives), quality_of(records).name)
     quality = OBJECTIVES[name]
+    if name == ACCURACY.name:
+        quality = replace(quality, title=f"validation {accuracy_of(records).words}")
     panels = tuple(_panel(summary, quality, names) for summary in summaries if summary.items)
     costs = []
     for cost in ("macs", "params", "latency_ms", "memory_bytes"):
@@ -100,18 +109,17 @@ def staircase(marks: Iterable[Mark], cost: str, *, maximise: bool) -> list[tuple
 
 
 def _panel(summary: Summary, quality: Objective, names: Naming) -> Panel:
-    host = next((item for item in summary.items if not item.architecture.items), None)
     stage = "Confirmed" if summary.stage == "confirm" else "Search"
     epochs = wording.plural(summary.epochs or 0, "epoch")
     if summary.num_seeds > 1:
-        title = f"{stage}: {epochs}, mean over {wording.plural(summary.num_seeds, 'seed')} with 95 % intervals"
+        title = f"{stage}: {epochs}, mean over {summary.seeds_in_words} with 95 % intervals"
     else:
         title = f"{stage}: {epochs}, one training each"
-    marks = [_mark(item, quality, names, host) for item in summary.items]
+    marks = [_mark(item, quality, names) for item in summary.items]
     return Panel(summary.stage, title, tuple(mark for mark in marks if mark))
 
 
-def _mark(item: Measured, quality: Objective, names: Naming, host: Measured | None) -> Mark | None:
+def _mark(item: Measured, quality: Objective, names: Naming) -> Mark | None:
     interval = interval_of(item, quality.value)
     if interval is None:
         return None
@@ -119,7 +127,7 @@ def _mark(item: Measured, quality: Objective, names: Naming, host: Measured | No
     if item.on_front:
         look = "front"
     if item.role == "baseline":
-        look = "host" if item is host else "baseline"
+        look = "baseline" if item.architecture.items else "host"
     costs = {name: item.mean(OBJECTIVES[name].value) for name in ("macs", "params", "latency_ms", "memory_bytes")}
     return Mark(
         name=item.name,
@@ -138,13 +146,16 @@ def _hover(item: Measured, names: Naming) -> list[str]:
     first, architecture = item.records[0], item.architecture.id
     number = "" if item.number is None else f" · trial {item.number}"
     latency = item.mean(lambda record: record.latency_ms)
-    accuracy = wording.accuracy(interval_of(item, lambda record: record.accuracy))
+    quality, accuracy = quality_of(item.records), accuracy_of(item.records)
     lines = [
         f"{item.label} ({architecture}){number}" if item.label else f"{architecture}{number}",
-        f"accuracy {accuracy} (n = {len(item.records)})",
+        f"{quality.words} {wording.share(interval_of(item, quality.value))} (n = {len(item.records)})",
         f"log-loss {wording.loss(interval_of(item, lambda record: record.loss))}",
         f"{wording.amount(first.macs)} MACs, {wording.count(first.params)} parameters",
     ]
+    if quality is not ACCURACY:
+        lines.insert(2, f"{accuracy.words} {wording.share(interval_of(item, accuracy.value))}")
+        lines[2:2] = [f"mIoU of {size} objects {wording.share(mean)}" for size, mean in by_size(item).items()]
     if latency is not None:
         lines.append(f"latency {latency_of(latency)}")
     placed = [part for line in names.lines(item.architecture) for part in _wrap(line)]
@@ -165,7 +176,7 @@ def _wrap(line: str) -> list[str]:
 
 def _axis(objective: Objective, largest: float) -> Axis:
     title = objective.title[0].upper() + objective.title[1:]
-    if objective.name == "accuracy":
+    if objective.name in ("accuracy", "miou"):
         return Axis(objective.name, f"{title} (%)", 100.0)
     if objective.name == "memory_bytes":
         return Axis(objective.name, f"{title} (MiB)", 2.0**-20)

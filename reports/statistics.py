@@ -1,6 +1,9 @@
 """How sure a mean or a difference over seeds is: Student's t, paired by seed, corrected for many comparisons.
 
-Holm, 1979, "A simple sequentially rejective multiple test procedure".
+Holm, 1979, "A simple sequentially rejective multiple test procedure". Where the number of seeds was not fixed before
+the first of them was seen, the levels are those of `reports.sequential`: intervals are repeated confidence intervals
+(Jennison and Turnbull, 1989, "Interim analyses: the repeated confidence interval approach"), which all cover together,
+and p-values count all looks.
 """
 
 import math
@@ -9,7 +12,9 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Literal
 
-from scipy.stats import t as student
+from scipy.special import stdtr, stdtrit
+
+from reports.sequential import Looks
 
 Verdict = Literal["better", "worse", "not distinguishable"]
 _LEVEL = 0.95
@@ -31,6 +36,15 @@ class Interval:
         """Half the interval's width; None if there is no interval."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
+    def around(self, mean: float | None) -> "Interval":
+        """Return the interval moved to another mean; None leaves it."""
+        if mean is None or mean == self.mean:
+            return self
+        half = self.half_width
+        return replace(
+            self, mean=mean, low=None if half is None else mean - half, high=None if half is None else mean + half
+        )
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -43,23 +57,24 @@ class Difference:
     n: int
     """Shared seeds."""
     p_value: float | None
-    """Of the two-sided paired t-test; None without an interval."""
+    """Of the two-sided paired t-test, over all looks where there were several; None without an interval."""
     verdict: Verdict
     reason: str = ""
     """Why the words say less than the interval seems to; empty otherwise."""
 
 
-def t_interval(values: Sequence[float], level: float = _LEVEL) -> Interval:
+def t_interval(values: Sequence[float], level: float = _LEVEL, looks: Looks | None = None) -> Interval:
     """Return the mean of independent values with its t-interval.
 
-    One value gives a mean without bounds; equal values give an interval of no width.
+    One value gives a mean without bounds; equal values give an interval of no width. With `looks`, the intervals of all
+    looks cover the mean together at `level`; before the first look there are no bounds.
 
     Raises:
         ValueError: no values, or one that is not finite.
     """
     if not values or not all(math.isfinite(value) for value in values):
         raise ValueError(f"an interval needs finite values, got {list(values)}")
-    return _interval(fmean(values), _sd(values), len(values), level)
+    return _interval(fmean(values), _sd(values), len(values), level, looks)
 
 
 def paired_difference(
@@ -69,6 +84,7 @@ def paired_difference(
     maximise: bool = True,
     step: float = 0.0,
     level: float = _LEVEL,
+    looks: Looks | None = None,
 ) -> Difference:
     """Compare two things over the seeds that both have; the difference is `ours - theirs`.
 
@@ -82,6 +98,7 @@ def paired_difference(
             has a standard deviation of at least sqrt(k) images (McNemar's test, with the fewest disagreements that
             allow it), so the standard deviation is not taken below sqrt(|mean| * step).
         level: Of the interval, and of the verdict: `better` or `worse` if the interval excludes zero.
+        looks: After how many seeds the difference may have been looked at, if not once at the end.
 
     Seeds that only one of them has, and values that are not finite, are left out. With fewer than two seeds left, the
     verdict is `not distinguishable` and `reason` says why.
@@ -89,14 +106,15 @@ def paired_difference(
     shared = [seed for seed in ours if seed in theirs and math.isfinite(ours[seed]) and math.isfinite(theirs[seed])]
     differences = [ours[seed] - theirs[seed] for seed in shared]
     n = len(differences)
-    if n < 2:
-        reason = "one training each" if n else "no seed in common"
-        return Difference(differences[0] if n else None, None, n, None, "not distinguishable", reason)
+    if n < (looks.first if looks else 2):
+        reason = "one training each" if n == 1 else f"{n} seeds, too few to say" if n else "no seed in common"
+        return Difference(fmean(differences) if n else None, None, n, None, "not distinguishable", reason)
     mean = fmean(differences)
     spread = max(_sd(differences), math.sqrt(abs(mean) * step))
-    interval = _interval(mean, spread, n, level)
+    interval = _interval(mean, spread, n, level, looks)
     error = spread / math.sqrt(n)
-    p_value = float(2 * student.sf(abs(mean) / error, n - 1)) if error > 0 else float(mean == 0)
+    p_value = float(2 * stdtr(n - 1, -abs(mean) / error)) if error > 0 else float(mean == 0)
+    p_value = looks.p_value(n, p_value) if looks else p_value
     return Difference(mean, interval, n, p_value, _verdict(mean, p_value < 1 - level, maximise))
 
 
@@ -133,10 +151,11 @@ def _sd(values: Sequence[float]) -> float:
     return stdev(values) if len(values) > 1 else 0.0
 
 
-def _interval(mean: float, spread: float, n: int, level: float) -> Interval:
-    if n < 2:
+def _interval(mean: float, spread: float, n: int, level: float, looks: Looks | None) -> Interval:
+    if n < (looks.first if looks else 2):
         return Interval(mean, None, None, n, level)
-    half = float(student.ppf((1 + level) / 2, n - 1)) * spread / math.sqrt(n)
+    outside = looks.nominal_level(n, 1 - level) if looks else 1 - level
+    half = float(stdtrit(n - 1, 1 - outside / 2)) * spread / math.sqrt(n)
     return Interval(mean, mean - half, mean + half, n, level)
 
 

@@ -34,7 +34,11 @@ def module_colour(modules: Sequence[str], module: str) -> str:
 
 
 def family_of(name: str) -> str:
-    """Return what a baseline's marks have in common: `random` for `random 1`, `random 2`, ..."""
+    """Return what the marks of some baselines have in common.
+
+    Of `random 1`, `random 2` it is `random`, of `se everywhere (resnet56)` it is `se everywhere`.
+    """
+    name = name.partition(" (")[0]
     return name.rstrip("0123456789 ") or name
 
 

@@ -7,10 +7,12 @@ from typing import Literal
 from reports import wording
 from reports.front import Measured, Stage, Summary, best_summary
 from reports.placement import Naming, naming_of
+from reports.quality import MIOU, Quality, accuracy_of, quality_of
 from reports.statistics import Difference, Interval, correct_for_many, paired_difference, t_interval
 from reports.view import Role, StudyView, TrialView
 from search_spaces import Architecture
 from trials.record import TrialRecord
+from trials.scenes import SIZES
 
 Group = Literal["front", "baseline", "other"]
 Value = Callable[[TrialRecord], float | None]
@@ -28,7 +30,10 @@ class FrontRow:
     """A baseline's name."""
     group: Group
     """`front`: nothing dominates it (baselines may stand here too); `baseline`, `other`: something does."""
+    host: str
+    """The host's name where the study has several, else nothing."""
     is_host: bool
+    """It is a bare host."""
     is_knee: bool
     stage: Stage
     epochs: int
@@ -38,10 +43,16 @@ class FrontRow:
     loss: Interval | None
     """On the validation split, nats."""
     accuracy_difference: Difference | None
-    """To the bare host, paired by seed; None for the host itself, or where the host was not measured."""
+    """To its own bare host, paired by seed; None for the host itself, or where the host was not measured."""
     loss_difference: Difference | None
     test_accuracy: Interval | None
     test_loss: Interval | None
+    miou: Interval | None
+    """Segmentation: mean intersection over union on the validation split, a fraction; then `accuracy` is of pixels."""
+    miou_difference: Difference | None
+    miou_by_size: dict[str, Interval]
+    """The same for small, medium and large objects; empty where it was not measured."""
+    test_miou: Interval | None
     params: int
     macs: int
     host_params: int | None
@@ -57,15 +68,30 @@ class FrontRow:
         """What a reader calls it: the baseline's label, else the id."""
         return self.label or self.id
 
+    @property
+    def quality(self) -> Interval | None:
+        """What is shown first: mIoU where it was measured, else accuracy."""
+        return self.miou or self.accuracy
+
+    @property
+    def quality_difference(self) -> Difference | None:
+        """The same over its own bare host."""
+        return self.miou_difference if self.miou else self.accuracy_difference
+
+    @property
+    def test_quality(self) -> Interval | None:
+        """The same on the test split."""
+        return self.test_miou if self.miou else self.test_accuracy
+
 
 def front_rows(view: StudyView) -> list[FrontRow]:
     """Return the front (cheapest first), then the baselines behind it, then what was confirmed but lies behind it.
 
     If anything of the confirmation has finished, these are its means over the seeds and nothing else is shown; before,
     they are the search's single trainings, and the third group is left out. The words `better` and `worse` hold
-    together over all rows (Holm), for accuracy and for log-loss each. A study without a finished trial has no rows.
+    together over all rows (Holm), for accuracy, mIoU and log-loss each. A study without a finished trial has no rows.
     """
-    return rows_of(view, best_summary(view), naming(view))
+    return rows_of(best_summary(view), naming(view))
 
 
 def naming(view: StudyView) -> Naming:
@@ -73,29 +99,44 @@ def naming(view: StudyView) -> Naming:
     return naming_of(trial.architecture for trial in (*view.search, *view.confirm))
 
 
-def rows_of(view: StudyView, summary: Summary, names: Naming) -> list[FrontRow]:
+def rows_of(summary: Summary, names: Naming) -> list[FrontRow]:
     """Return the table of one summary; see `front_rows`."""
     behind = [item for item in summary.items if not item.on_front]
     baselines = [item for item in behind if item.role == "baseline"]
     others = [item for item in behind if item.role != "baseline"] if summary.stage == "confirm" else []
     shown = [*summary.front, *baselines, *sorted(others, key=lambda item: item.records[0].macs)]
-    host = summary.find(view.host)
-    accuracy = _differences(shown, host, lambda record: record.accuracy, maximise=True)
-    loss = _differences(shown, host, lambda record: record.loss, maximise=False)
-    return [_row(summary, item, host, names, accuracy[i], loss[i]) for i, item in enumerate(shown)]
+    hosts = {item.architecture.host: item for item in summary.items if not item.architecture.items}
+    against = [hosts.get(item.architecture.host) for item in shown]
+    records = [record for item in summary.items for record in item.records]
+    accuracy = _shares(shown, against, accuracy_of(records))
+    miou = _shares(shown, against, MIOU) if quality_of(records) is MIOU else [None] * len(shown)
+    loss = _differences(shown, against, lambda record: record.loss, maximise=False)
+    return [_row(summary, item, against[i], names, accuracy[i], miou[i], loss[i]) for i, item in enumerate(shown)]
+
+
+def _shares(items: Sequence[Measured], hosts: Sequence[Measured | None], quality: Quality) -> list[Difference | None]:
+    return _differences(items, hosts, quality.value, maximise=True, step=quality.step)
 
 
 def _differences(
-    items: Sequence[Measured], host: Measured | None, value: Value, *, maximise: bool
+    items: Sequence[Measured],
+    hosts: Sequence[Measured | None],
+    value: Value,
+    *,
+    maximise: bool,
+    step: Callable[[TrialRecord], float] = lambda _: 0.0,
 ) -> list[Difference | None]:
-    """Compare each item but the host with the host."""
-    if host is None:
-        return [None] * len(items)
-    step = 1 / host.records[0].num_validation if maximise and host.records[0].num_validation else 0.0
+    """Compare each item but the hosts with its bare host."""
     found = {
-        i: paired_difference(item.by_seed(value), host.by_seed(value), maximise=maximise, step=step)
-        for i, item in enumerate(items)
-        if item is not host
+        i: paired_difference(
+            item.by_seed(value),
+            host.by_seed(value),
+            maximise=maximise,
+            step=step(host.records[0]),
+            looks=item.looks,
+        )
+        for i, (item, host) in enumerate(zip(items, hosts, strict=True))
+        if host and item is not host
     }
     corrected = dict(zip(found, correct_for_many(list(found.values())), strict=True))
     return [corrected.get(i) for i in range(len(items))]
@@ -107,6 +148,7 @@ def _row(
     host: Measured | None,
     names: Naming,
     accuracy: Difference | None,
+    miou: Difference | None,
     loss: Difference | None,
 ) -> FrontRow:
     first = item.records[0]
@@ -116,6 +158,7 @@ def _row(
         role=item.role,
         label=item.label,
         group="front" if item.on_front else "baseline" if item.role == "baseline" else "other",
+        host=names.host(item.architecture),
         is_host=item is host,
         is_knee=item is summary.knee,
         stage=summary.stage,
@@ -127,6 +170,10 @@ def _row(
         loss_difference=loss,
         test_accuracy=interval_of(item, lambda record: record.test_accuracy),
         test_loss=interval_of(item, lambda record: record.test_loss),
+        miou=interval_of(item, MIOU.value),
+        miou_difference=miou,
+        miou_by_size=by_size(item),
+        test_miou=interval_of(item, MIOU.test),
         params=first.params,
         macs=first.macs,
         host_params=host.records[0].params if host else None,
@@ -138,10 +185,23 @@ def _row(
     )
 
 
+def by_size(item: Measured) -> dict[str, Interval]:
+    """Return mIoU by the size of the objects, over the seeds; sizes that do not occur are left out."""
+
+    def read(size: str) -> Value:
+        return lambda record: (record.miou_by_size or {}).get(size)
+
+    found = {size: interval_of(item, read(size)) for size in SIZES}
+    return {size: interval for size, interval in found.items() if interval}
+
+
 def interval_of(item: Measured, value: Value) -> Interval | None:
-    """Return a number's mean over the seeds with its t-interval; None where it was never measured."""
+    """Return a number's mean over the seeds with its t-interval; None where it was never measured.
+
+    Where others have further seeds, it stands around the mean that is adjusted for that.
+    """
     values = list(item.by_seed(value).values())
-    return t_interval(values) if values else None
+    return t_interval(values, looks=item.looks).around(item.adjusted(value)) if values else None
 
 
 def latency_of(latency_ms: float | None) -> str:

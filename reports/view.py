@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from search_spaces import Architecture
+from search_spaces.space.host_choices import hosts_in_words
 from trials.record import TrialRecord
 
 Role = Literal["proposal", "baseline"]
@@ -73,7 +74,12 @@ class StudyView:
     """Whether the search ended because the space holds nothing new."""
     space_size: int
     """Distinct architectures in the space, before limits."""
-    host: Architecture
-    """The bare host."""
+    hosts: tuple[Architecture, ...]
+    """The bare hosts; several where the host is a choice."""
     notes: tuple[str, ...] = ()
     """Sentences for the reader that only the study's owner can know."""
+
+    @property
+    def hosts_in_words(self) -> str:
+        """The hosts' names, or of many their number."""
+        return hosts_in_words([bare.host for bare in self.hosts])

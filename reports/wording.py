@@ -12,8 +12,8 @@ def percent(fraction: float | None, digits: int = 2) -> str:
     return NOT_MEASURED if fraction is None else f"{100 * fraction:.{digits}f} %"
 
 
-def accuracy(interval: Interval | None) -> str:
-    """Return `92.31 ± 0.41 %`, or `92.31 %` without an interval."""
+def share(interval: Interval | None) -> str:
+    """Return an accuracy or mIoU as `92.31 ± 0.41 %`, or `92.31 %` without an interval."""
     if interval is None:
         return NOT_MEASURED
     half = "" if interval.half_width is None else f" ± {100 * interval.half_width:.2f}"
@@ -29,7 +29,7 @@ def loss(interval: Interval | None) -> str:
 
 
 def points(difference: Difference | None) -> str:
-    """Return a difference of accuracies as `+0.42 [+0.10, +0.74]`, in percentage points."""
+    """Return a difference of shares as `+0.42 [+0.10, +0.74]`, in percentage points."""
     return _difference(difference, 100, 2)
 
 
@@ -110,6 +110,7 @@ def value_of(objective: str, value: float) -> str:
     """Return an objective's value with its unit."""
     words: dict[str, Callable[[float], str]] = {
         "accuracy": percent,
+        "miou": percent,
         "loss": lambda nats: f"{nats:.3f} nats",
         "latency_ms": lambda ms: f"{ms:.3g} ms",
         "memory_bytes": memory,

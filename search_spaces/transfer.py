@@ -89,4 +89,5 @@ def _other_level(name: str, shifted: int) -> str:
 
 
 def _describe(host: HostConfig) -> str:
-    return " with ".join(filter(None, (host.name, host.neck, host.head if host.head != "classify" else None)))
+    added = [each for each in (host.neck, host.head if host.head != "classify" else None) if each]
+    return f"{host.name} with {' and '.join(added)}" if added else host.name

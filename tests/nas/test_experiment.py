@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from nas.experiment import EXPERIMENTS, changes, load_experiment
 from search_spaces import InputError
@@ -50,6 +51,17 @@ def test_a_space_is_shipped_inline_or_a_path_beside_the_experiment(tmp_path: Pat
         ("train:", "objectives: [macs, macs]\ntrain:", r"line 4: objectives: names an objective twice"),
         ("train:", "search: {workers: 0}\ntrain:", r"line 4: search.workers.*at least 1"),
         ("lr: 1e-1", "lr: 1e-1, lr: 2", r"line 4: train: duplicate key 'lr'"),
+        (
+            "train:",
+            "confirm: {seeds: 3, max_seeds: 2}\ntrain:",
+            r"line 4: confirm.max_seeds.*at least `seeds` \(3\), got 2",
+        ),
+        ("train:", "confirm: {seeds: 1, max_seeds: 4}\ntrain:", r"line 4: confirm.max_seeds.*at least `seeds: 2`"),
+        (
+            "train:",
+            "confirm: {seeds: 3, budget: 40}\ntrain:",
+            r"line 4: confirm.budget.*is for a race; give `max_seeds`",
+        ),
     ],
 )
 def test_a_mistake_is_answered_with_file_line_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -66,6 +78,14 @@ def test_an_unknown_shipped_name_is_answered_with_the_nearest() -> None:
         load_experiment("quickstrat")
 
 
+@pytest.mark.parametrize(("confirm", "race"), [("{seeds: 3}", False), ("{seeds: 3, max_seeds: 3}", False),
+                                               ("{seeds: 3, max_seeds: 8, budget: 40}", True)])  # fmt: skip
+def test_more_seeds_at_most_than_at_least_are_a_race(tmp_path: Path, confirm: str, race: bool) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text(f"{GOOD}confirm: {confirm}\n")
+    assert load_experiment(str(path)).config.confirm.is_race == race
+
+
 def test_what_may_change_on_resume_is_no_change() -> None:
     old = {"description": "a", "data": {"dir": "x"}, "search": {"trials": 5, "workers": 1}, "confirm": {"top": 1}}
     new = {"description": "b", "data": {"dir": "y"}, "search": {"trials": 6, "workers": 2}, "confirm": {"top": 2}}
@@ -76,3 +96,18 @@ def test_what_may_not_change_on_resume_is_named_with_both_values() -> None:
     old = {"search": {"trials": 5, "seed": 0}, "train": {"lr": 0.1}}
     new = {"search": {"trials": 4, "seed": 0}, "train": {"lr": 0.2}}
     assert changes(old, new) == ["search.trials: 5 -> 4", "train.lr: 0.1 -> 0.2"]
+
+
+def test_a_study_of_before_a_key_existed_goes_on_with_its_default() -> None:
+    record = load_experiment("quickstart").record
+    old = record | {"train": {key: value for key, value in record["train"].items() if key not in ("schedule", "ema")}}
+    assert changes(old, record) == []
+    other = record | {"train": record["train"] | {"schedule": "linear"}}
+    assert changes(old, other) == ['train.schedule: "cosine" -> "linear"']
+
+
+def test_a_setting_of_the_training_without_effect_is_refused_where_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "flipped.yaml"
+    path.write_text(GOOD.replace("lr: 1e-1", "lr: 1e-1, flip: alternating"))
+    with pytest.raises(InputError, match=r"flipped.yaml, line 4: train: `flip: alternating` needs images"):
+        load_experiment(str(path))

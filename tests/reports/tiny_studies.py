@@ -86,7 +86,7 @@ def study(search: Sequence[TrialView] = (), confirm: Sequence[TrialView] = (), *
         "path": "studies/tiny",
         "exhausted": False,
         "space_size": 1000,
-        "host": BARE,
+        "hosts": (BARE,),
     }
     return StudyView(**{**facts, **changes})
 

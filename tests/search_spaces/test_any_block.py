@@ -5,10 +5,10 @@ import torch
 from tiny_hosts import Inception, Net, Residual, conv, sites_of, traced
 from torch import Tensor, nn
 
-from search_spaces import InputError, Site, find_sites
+from search_spaces import HostConfig, InputError, Site, find_sites
 from search_spaces.graphs.stages import find_stages
 from search_spaces.hosts import host_names
-from search_spaces.sites.finding import _find_sites
+from search_spaces.sites import finding
 
 
 def places(sites: dict[str, Site], block: str) -> list[str]:
@@ -260,9 +260,7 @@ def test_stages_of_families_without_additions_end_before_their_poolings(name: st
 
 
 def test_a_host_without_sites_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    from search_spaces import HostConfig, sites
-
     patches = nn.Sequential(nn.Conv2d(3, 4, 4, stride=4), nn.Flatten(), nn.Linear(64, 2))
-    monkeypatch.setattr(sites, "trace_host", lambda _: traced(patches))
+    monkeypatch.setattr(finding, "trace_host", lambda _: traced(patches))
     with pytest.raises(InputError, match=r"resnet20 has no sites of these kinds .* vision transformer"):
-        _find_sites.__wrapped__(HostConfig(name="resnet20", classes=77))
+        finding._find_sites.__wrapped__(HostConfig(name="resnet20", classes=77))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from search_spaces.attention import KINDS, entry, names
+from search_spaces.attention import entry, names
 from search_spaces.errors import InputError
 
 # A removal puts no module anywhere (see test_removal.py).
@@ -235,7 +235,7 @@ def test_torch_compile_takes_it_whole_with_its_gradients(name, make, feed, stir)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", dict.fromkeys(entry(name).kind for name in NAMES))
 @pytest.mark.filterwarnings("ignore")
 def test_onnx_gives_the_same_networks(kind, make, feed, stir) -> None:
     """All modules of a kind in one export, since each export takes seconds."""

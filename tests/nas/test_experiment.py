@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from nas.experiment import EXPERIMENTS, changes, load_experiment
 from search_spaces import InputError

@@ -25,7 +25,7 @@ from torch.nn import functional
 from search_spaces import Architecture
 from search_spaces.attention.ops.aw_forms import Geometry, choose_form, convolve
 
-SHAPES = [(16, 32), (32, 16), (64, 8), (64, 32), (128, 16), (256, 8), (512, 4)]
+SHAPES = [(16, 32), (32, 16), (32, 8), (64, 8), (64, 32), (128, 16), (256, 8), (512, 4)]
 FORMS = ("grouped", "columns", "taps")
 HOSTS: dict[str, dict[str, Any]] = {"resnet20": {"name": "resnet20"}, "resnet18": {"name": "resnet18", "stem": "cifar"}}
 GEOMETRY = Geometry(padding=(1, 1))

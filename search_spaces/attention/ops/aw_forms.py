@@ -32,11 +32,13 @@ from search_spaces.attention.ops.aw_columns import Columns, has_columns
 
 __all__ = ["FORMS", "Geometry", "choose_form", "convolve", "kernels", "pool"]
 
-MIN_CHANNELS = 64
+COLUMNS_FROM = 32
+TAPS_FROM = 64
 TAPS_BELOW = 2
 GROUPED_ABOVE = 4
-"""Where products sum over `MIN_CHANNELS` or more, `taps` is the fastest if the output has fewer than `TAPS_BELOW`
-positions per such channel, and `grouped` if more than `GROUPED_ABOVE`; between them it is `columns`."""
+"""In bfloat16 `grouped` is the fastest where products sum over fewer than `COLUMNS_FROM` channels, or where the output
+has more than `GROUPED_ABOVE` positions per such channel; else `taps` from `TAPS_FROM` channels on if it has fewer than
+`TAPS_BELOW` positions per channel; else `columns`. In float32 `columns` never is, and `grouped` stands in its place."""
 
 
 def convolve(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry, form: str | None = None) -> Tensor:
@@ -68,11 +70,12 @@ def choose_form(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) ->
         return "taps"
     height, width = geometry.output_size(map_size(x), map_size(weight))
     num_channels = weight.shape[1] // num_blocks
-    if num_channels < MIN_CHANNELS or height * width > GROUPED_ABOVE * num_channels:
+    if num_channels < COLUMNS_FROM or height * width > GROUPED_ABOVE * num_channels:
         return "grouped"
-    if height * width < TAPS_BELOW * num_channels:
+    if num_channels >= TAPS_FROM and height * width < TAPS_BELOW * num_channels:
         return "taps"
-    return "columns" if has_columns(weight, geometry) and not x.is_cuda else "grouped"
+    small = x.dtype.itemsize < 4
+    return "columns" if small and has_columns(weight, geometry) and not x.is_cuda else "grouped"
 
 
 def _may_try(x: Tensor) -> bool:

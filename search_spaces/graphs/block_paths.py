@@ -49,17 +49,12 @@ def find_parts(
         return [Part(path, tuple(modules.nodes[path])) for path in paths]
     blocks = modules.like(modules.innermost(""))
     inside = {node for path in blocks for node in modules.nodes[path]}
-    first = min((order for order, node in enumerate(host.graph.nodes) if node in inside), default=None)
-    before = [conv for order, conv in _in_order(host, convs) if first is None or order < first]
+    first = min(map(host.position, inside), default=None)
+    before = [conv for conv in convs if first is None or host.position(conv) < first]
     runs = _runs(host, modules, before, alone=first is None)
     between = modules.transitions(blocks)
     paths = modules.ordered([*blocks, *between])
     return runs + [Part(path, tuple(modules.nodes[path]), leads=path in between) for path in paths]
-
-
-def _in_order(host: HostGraph, nodes: Iterable[fx.Node]) -> list[tuple[int, fx.Node]]:
-    wanted = set(nodes)
-    return [(order, node) for order, node in enumerate(host.graph.nodes) if node in wanted]
 
 
 def _outermost(paths: Sequence[str]) -> list[str]:

@@ -42,9 +42,8 @@ def find_own(host: HostGraph, maps: frozenset[fx.Node]) -> list[OwnAttention]:
         for node in host.graph.nodes
         if node in maps and node not in inside and (x := _weighed(host, node)) in maps
     ]
-    order = {node: i for i, node in enumerate(host.graph.nodes)}
     whole = [own for own in found if _can_be_taken_out(host, own)]
-    return _joined(host, sorted(whole, key=lambda own: order[own.output]))
+    return _joined(host, sorted(whole, key=lambda own: host.position(own.output)))
 
 
 def find_weighing(host: HostGraph) -> int:

@@ -1,7 +1,7 @@
 """The stages of a traced host: maximal runs of blocks at one output resolution."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import fx
@@ -37,7 +37,7 @@ def find_structure(host: HostGraph) -> tuple[tuple[Stage, ...], tuple[Meeting, .
     maps = find_maps(host)
     own = find_own(host, maps)
     weighing = find_weighing(host)
-    hidden = weighing | _bits(host, (node for each in own for node in region(host, each.input, each.output)))
+    hidden = weighing | host.bits(node for each in own for node in region(host, each.input, each.output))
     merges, meetings = find_merges(host, maps, hidden)
     convs = [
         node
@@ -49,11 +49,6 @@ def find_structure(host: HostGraph) -> tuple[tuple[Stage, ...], tuple[Meeting, .
     blocks = [block for block in found if block]
     within = {meeting.node for block in blocks for meeting in block.meetings}
     return _stages(host, maps, blocks), tuple(each for each in meetings if each.node not in within)
-
-
-def _bits(host: HostGraph, nodes: Iterable[fx.Node]) -> int:
-    wanted = set(nodes)
-    return sum(1 << i for i, node in enumerate(host.graph.nodes) if node in wanted)
 
 
 def _stages(host: HostGraph, maps: frozenset[fx.Node], blocks: Sequence[Block]) -> tuple[Stage, ...]:

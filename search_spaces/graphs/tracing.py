@@ -2,6 +2,7 @@
 
 import math
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -92,7 +93,15 @@ class HostGraph:
 
     def depends_on(self, node: fx.Node, other: fx.Node) -> bool:
         """Return whether `node` is computed from `other` (or is it)."""
-        return bool(self.ancestors[node] >> self._positions[other] & 1)
+        return bool(self.ancestors[node] >> self.position(other) & 1)
+
+    def position(self, node: fx.Node) -> int:
+        """Return the place of a node in the order of the graph, from 0."""
+        return self._positions[node]
+
+    def bits(self, nodes: Iterable[fx.Node]) -> int:
+        """Return nodes as a set of bits in graph order."""
+        return sum(1 << position for position in {self.position(node) for node in nodes})
 
     @cached_property
     def _positions(self) -> dict[fx.Node, int]:
@@ -104,7 +113,7 @@ class HostGraph:
 
     @cached_property
     def _conv_bits(self) -> int:
-        return sum(1 << i for i, node in enumerate(self.graph.nodes) if self.is_conv(node))
+        return self.bits(self._conv_nodes)
 
     def owners(self, node: fx.Node) -> tuple[str, ...]:
         """Return the paths in the host of its modules in whose forward the node stands, the outermost first."""

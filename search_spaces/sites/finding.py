@@ -50,13 +50,12 @@ def _find_sites(host: HostConfig) -> tuple[Site, ...]:
 
 def sites_of_graph(graph: HostGraph) -> tuple[Site, ...]:
     """Return every site of a traced host in network order."""
-    order = _order(graph)
     stages, meetings = find_structure(graph)
     sites = [site for stage in stages for site in _sites_of_stage(graph, stage, stages)]
     for site in _sites_between(graph, stages, meetings):
         # Before the stage's end where that is the same tensor.
-        here = (order[site.target], True)
-        earlier = [i for i, each in enumerate(sites) if (order[each.target], each.place == "end") < here]
+        here = (_position(graph, site), True)
+        earlier = [i for i, each in enumerate(sites) if (_position(graph, each), each.place == "end") < here]
         sites.insert(earlier[-1] + 1, site)
     return tuple(_with_names(graph, sites))
 
@@ -76,8 +75,8 @@ def _with_names(graph: HostGraph, sites: Sequence[Site]) -> Iterator[Site]:
             yield site
 
 
-def _order(graph: HostGraph) -> dict[str, int]:
-    return {node.name: i for i, node in enumerate(graph.graph.nodes)}
+def _position(graph: HostGraph, site: Site) -> int:
+    return graph.position(graph.node(site.target))
 
 
 def _sites_of_stage(graph: HostGraph, stage: Stage, stages: Sequence[Stage]) -> Iterator[Site]:
@@ -113,8 +112,7 @@ def _sites_of_block(graph: HostGraph, stage: Stage, block: Block) -> list[Site]:
         found.append(replace(site(place, node), sources=_sources(graph, block, node)))
     for place, merge in _numbered("merge", block.merges):
         found.append(replace(site(place, merge.node), branch_operand=_branch_operand(merge)))
-    order = _order(graph)
-    return [*sorted(found, key=lambda each: order[each.target]), site("out", block.out)]
+    return [*sorted(found, key=lambda each: _position(graph, each)), site("out", block.out)]
 
 
 def _numbered(place: str, things: Sequence[Thing]) -> Iterator[tuple[str, Thing]]:

@@ -279,9 +279,8 @@ def image_grads(
 
     G[n, p, c, t] = sum over positions of dO[n, p] (I[n, c] shifted by t)
     dK[p, c, t] = sum over n of S[n, p, t] G[n, p, c, t],   dS[n, p, t] = sum over c of K[p, c, t] G[n, p, c, t]
-    One product gives both; no G is in memory. A tile is (output channels, input channels) of one tap.
-    `weight_parts` (parts, C2, h, w, C1), of `per_part` images each, and `scale_parts` (tiles of C1, N, h, w, C2) are
-    to be summed over their first axis.
+    One product gives both. A tile is (output channels, input channels) of one tap. `weight_parts` (parts, C2, h, w,
+    C1), of `per_part` images each, and `scale_parts` (tiles of C1, N, h, w, C2) are summed over their first axis later.
     """
     program, part, blocks = tl.program_id(0), tl.program_id(1), tl.cdiv(CONV.c1, BLOCK_N)
     tap, block = program % CONV.taps, program // CONV.taps % blocks

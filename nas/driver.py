@@ -3,7 +3,7 @@
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -27,6 +27,7 @@ from nas.study_plugins import PLUGINS, plugins_of_space, refuse_changed_plugins,
 from nas.view import CONFIRM, SEARCH, facts_of, view_of
 from nas.work import run_task
 from reports import StudyView, write_report
+from search_spaces import Architecture
 from search_spaces.errors import InputError
 from search_spaces.plugins import Plugin
 from trials import TrialConfig, load_data, split
@@ -82,23 +83,27 @@ def search(
     refuse_changed_plugins(folder, known)
     plugins = plugins_of_space(loaded.space)
     _check_data(loaded, task)
+    baselines = make_baselines(loaded.space, loaded.config.search.random_baselines, loaded.config.search.seed)
+    room_in(loaded.config.confirm, len(baselines))  # refuses a budget that cannot be enough
+    devices = _devices(device)
+    num_workers = workers or _num_workers(loaded.config.search.workers, devices)
     with DriverLock(folder):
         storage = open_storage(folder)
-        ledger, confirmed = _open_ledgers(storage, loaded, command or _command(), plugins)
-        room_in(loaded.config.confirm, len(ledger.trials("baseline")))  # refuses a budget that cannot be enough
-        proposer = Proposer(ledger, loaded.space, _plan(loaded))
-        devices = _devices(device)
-        num_workers = workers or _num_workers(loaded.config.search.workers, devices)
-        watcher = watcher or Watcher.for_terminal()
-        with LocalPool(num_workers, run_task, threads_per_worker=1) as pool, watcher:
-            executor = Executor(pool, folder, task, devices, watcher)
-            watcher.begin_search(loaded, ledger, num_workers)
-            executor.run(ledger, proposer.next, in_order=loaded.config.search.deterministic)
-            while queue_confirmations(ledger, confirmed, loaded.config):
-                watcher.begin_confirm(confirmed)
-                executor.run(confirmed, confirmed.take, in_order=False, confirm=loaded.config.confirm)
+        ledgers = _open_ledgers(storage, loaded, baselines, command or _command(), plugins)
+        proposer = Proposer(ledgers[0], loaded.space, _plan(loaded))
+        with LocalPool(num_workers, run_task, threads_per_worker=1) as pool, watcher or Watcher.for_terminal() as shown:
+            shown.begin_search(loaded, ledgers[0], num_workers)
+            executor = Executor(pool, folder, task, devices, shown)
+            executor.run(ledgers[0], proposer.next, in_order=loaded.config.search.deterministic)
+            _confirm(loaded, *ledgers, executor, shown)
         view = view_of(storage, folder)
         return Outcome(view, folder, write_report(view, folder / "report"))
+
+
+def _confirm(experiment: Experiment, ledger: Ledger, confirmed: Ledger, executor: Executor, watcher: Watcher) -> None:
+    while queue_confirmations(ledger, confirmed, experiment.config):
+        watcher.begin_confirm(confirmed)
+        executor.run(confirmed, confirmed.take, in_order=False, confirm=experiment.config.confirm)
 
 
 def _trial_config(experiment: Experiment, data_dir: str | None, device: str) -> TrialConfig:
@@ -127,7 +132,11 @@ def _check_data(experiment: Experiment, config: TrialConfig) -> None:
 
 
 def _open_ledgers(
-    storage: BaseStorage, experiment: Experiment, command: str, plugins: Sequence[Plugin]
+    storage: BaseStorage,
+    experiment: Experiment,
+    baselines: Iterable[tuple[str, Architecture]],
+    command: str,
+    plugins: Sequence[Plugin],
 ) -> tuple[Ledger, Ledger]:
     """Open the search and the confirmation, take over what an earlier driver left, and queue the baselines."""
     config = experiment.config
@@ -143,7 +152,7 @@ def _open_ledgers(
     search.recover(in_order=config.search.deterministic)
     confirmed = Ledger.open(storage, CONFIRM, config.objectives)
     confirmed.recover(in_order=False)
-    for label, architecture in make_baselines(experiment.space, config.search.random_baselines, config.search.seed):
+    for label, architecture in baselines:
         search.add(architecture, label=label, seed=config.search.seed, epochs=config.train.epochs)
     if search.attributes.get("exhausted") and search.counts().complete < config.search.trials:
         search.set_attribute("exhausted", False)  # found out again, should it still be so

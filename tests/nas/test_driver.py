@@ -90,6 +90,19 @@ def test_a_killed_search_goes_on_and_ends_as_if_it_had_not_been(name: str, exper
     assert all(trial.state == "complete" for trial in resumed.view.search)
 
 
+def test_a_budget_that_cannot_be_enough_is_refused_before_anything_is_written(
+    experiments: Path, tmp_path: Path
+) -> None:
+    raced = tmp_path / "raced.yaml"
+    text = (experiments / "nsga2.yaml").read_text()
+    head, _, tail = text.partition("confirm:")
+    assert tail
+    raced.write_text(f"{head}confirm: {{seeds: 2, max_seeds: 3, budget: 5}}\n")
+    with pytest.raises(InputError, match=r"confirm\.budget: 5 trainings are too few"):
+        nas.search(str(raced), tmp_path / "study", device="cpu", watcher=Watcher.quiet())
+    assert not (tmp_path / "study").exists()
+
+
 def test_an_interrupted_search_leaves_nothing_running(experiments: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "nas", "search", str(experiments / "nsga2.yaml"), "--device", "cpu"]
     driver = subprocess.Popen(

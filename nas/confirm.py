@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 from nas.experiment import ConfirmConfig, ExperimentConfig
 from nas.racing import Entry, Outcome, Rules, Run, Step, next_step
-from nas.study import Ledger
+from nas.study import Ledger, state_of
 from reports.objectives import OBJECTIVES, QUALITY, to_minimise
 from reports.pareto import nondominated
 from reports.statistics import binomial_error
@@ -204,4 +204,5 @@ def _no_more(ours: Sequence[float], theirs: Sequence[float]) -> bool:
 
 
 def _complete(ledger: Ledger, role: str) -> list[FrozenTrial]:
-    return [t for t in ledger.trials() if t.state.name == "COMPLETE" and t.user_attrs["role"] == role]
+    told = [t for t in ledger.trials() if t.state.name == "COMPLETE" and t.user_attrs["role"] == role]
+    return [t for t in told if state_of(t) == "complete"]

@@ -16,6 +16,7 @@ from optuna.storages import BaseStorage
 from nas.baselines import make_baselines
 from nas.confirm import queue_confirmations, room_in
 from nas.driver_lock import DriverLock
+from nas.early_stopping import EarlyStopping, Rule
 from nas.executor import Executor
 from nas.experiment import Experiment, changes, load_experiment
 from nas.journal import open_storage
@@ -94,7 +95,8 @@ def search(
         with LocalPool(num_workers, run_task, threads_per_worker=1) as pool, watcher or Watcher.for_terminal() as shown:
             shown.begin_search(loaded, ledgers[0], num_workers)
             executor = Executor(pool, folder, task, devices, shown)
-            executor.run(ledgers[0], proposer.next, in_order=loaded.config.search.deterministic)
+            in_order, stopping = loaded.config.search.deterministic, _early_stopping(loaded, ledgers[0])
+            executor.run(ledgers[0], proposer.next, in_order=in_order, stopping=stopping)
             _confirm(loaded, *ledgers, executor, shown)
         view = view_of(storage, folder)
         return Outcome(view, folder, write_report(view, folder / "report"))
@@ -154,7 +156,7 @@ def _open_ledgers(
     confirmed.recover(in_order=False)
     for label, architecture in baselines:
         search.add(architecture, label=label, seed=config.search.seed, epochs=config.train.epochs)
-    if search.attributes.get("exhausted") and search.counts().complete < config.search.trials:
+    if search.attributes.get("exhausted") and search.counts().trained < config.search.trials:
         search.set_attribute("exhausted", False)  # found out again, should it still be so
     return search, confirmed
 
@@ -168,7 +170,17 @@ def _plan(experiment: Experiment) -> SearchPlan:
         trial_seed=search.seed,
         epochs=experiment.config.train.epochs,
         deterministic=search.deterministic,
+        rungs=tuple(search.early_stopping.rungs) if search.early_stopping else (),
     )
+
+
+def _early_stopping(experiment: Experiment, ledger: Ledger) -> EarlyStopping | None:
+    search = experiment.config.search
+    if search.early_stopping is None:
+        return None
+    config = search.early_stopping
+    rule = Rule(tuple(config.rungs), config.reduction_factor, config.let_live, search.seed, search.deterministic)
+    return EarlyStopping(ledger, rule)
 
 
 def _devices(device: str) -> list[str]:

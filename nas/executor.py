@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nas.early_stopping import EarlyStopping
 from nas.experiment import ConfirmConfig
 from nas.local_pool import Crashed, Done, LocalPool, Progress
 from nas.progress import Watcher
 from nas.study import Ledger, Proposal
-from nas.weights import keep_front, weights_path
+from nas.weights import checkpoint_path, drop_checkpoints, keep_front, weights_path
 from nas.work import Task
 from search_spaces import measure_cost
 from search_spaces.errors import InputError
@@ -54,8 +55,16 @@ class Executor:
         *,
         in_order: bool,
         confirm: ConfirmConfig | None = None,
+        stopping: EarlyStopping | None = None,
     ) -> None:
         """Run until `take` has nothing more and nothing is running.
+
+        Args:
+            ledger: where results go.
+            take: hands out what to run next, or None.
+            in_order: see `Ledger.tell`.
+            confirm: given if these are confirming trainings, which measure the test split.
+            stopping: decides about trials that pause at a rung.
 
         Raises:
             InputError: most trials fail; the message says why.
@@ -63,6 +72,7 @@ class Executor:
         """
         try:
             while True:
+                self._stop_early(ledger, stopping, in_order)
                 while self._pool.num_idle and (proposal := take()):
                     self._start(_Running(proposal, self._task(proposal, confirm), attempt=1))
                 if not self._running:
@@ -78,15 +88,27 @@ class Executor:
             ledger.release()
             raise
 
+    def _stop_early(self, ledger: Ledger, stopping: EarlyStopping | None, in_order: bool) -> None:
+        if stopping is None:
+            return
+        for number in stopping.decide():
+            proposal, record = ledger.stopped(number)
+            self._watcher.finished(proposal, record)
+        ledger.tell(in_order=in_order)
+        drop_checkpoints(self._folder, ledger)
+
     def _task(self, proposal: Proposal, confirm: ConfirmConfig | None) -> Task:
-        train = self._config.train.model_copy(update={"epochs": proposal.epochs})
+        train = self._config.train.model_copy(update={"epochs": proposal.target})
         busy = Counter(running.task.config["device"] for running in self._running.values())
         device = min(self._devices, key=lambda name: busy[name])
         config = self._config.model_copy(update={"train": train, "device": device, "test": confirm is not None})
-        weights = weights_path(self._folder, proposal.architecture, proposal.seed, proposal.epochs)
-        modules = dict.fromkeys(spec.module for _, specs in proposal.architecture.items for spec in specs)
+        architecture, seed = proposal.architecture, proposal.seed
+        is_last = proposal.target == proposal.epochs
+        weights = str(weights_path(self._folder, architecture, seed, proposal.epochs)) if is_last else ""
+        checkpoint = str(checkpoint_path(self._folder, architecture, seed)) if proposal.rungs else ""
+        modules = dict.fromkeys(spec.module for _, specs in architecture.items for spec in specs)
         plugins = tuple(plugin.to_dict() for plugin in plugins_of(modules))
-        return Task(proposal.architecture.to_dict(), config.model_dump(), proposal.seed, str(weights), plugins)
+        return Task(architecture.to_dict(), config.model_dump(), seed, weights, checkpoint, plugins)
 
     def _start(self, running: _Running) -> None:
         number = running.proposal.number
@@ -106,7 +128,10 @@ class Executor:
         record = TrialRecord.from_dict(event.result) if isinstance(event, Done) else self._crashed(running, event)
         ledger.record(event.key, record)
         ledger.tell(in_order=in_order)
-        self._watcher.finished(running.proposal, record)
+        if record.status == "complete" and record.epochs < running.proposal.epochs:
+            self._watcher.paused(running.proposal)
+        else:
+            self._watcher.finished(running.proposal, record)
         _stop_if_most_fail(ledger, record)
 
     @staticmethod
@@ -117,7 +142,7 @@ class Executor:
             architecture_id=architecture.id,
             architecture_hash=architecture.hash,
             seed=running.proposal.seed,
-            epochs=running.proposal.epochs,
+            epochs=running.proposal.target,
             status="failed",
             reason=f"the worker died {running.attempt} times: {event.reason}",
             params=cost.params,
@@ -139,7 +164,7 @@ class Executor:
 
 def _stop_if_most_fail(ledger: Ledger, record: TrialRecord) -> None:
     states = [ledger.counts(role) for role in ("proposal", "baseline")]
-    failed, complete = sum(count.failed for count in states), sum(count.complete for count in states)
+    failed, complete = sum(count.failed for count in states), sum(count.trained for count in states)
     if record.status == "failed" and failed > max(MOST_FAILURES, complete):
         raise InputError(
             f"stopped: {failed} trials failed and {complete} succeeded. The last failure: {record.reason}. "

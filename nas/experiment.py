@@ -4,12 +4,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from nas.samplers import SAMPLERS, sampler_entry
-from reports.objectives import OBJECTIVES
+from reports.objectives import OBJECTIVES, QUALITY
 from search_spaces import InputError, SearchSpace
 from search_spaces.config import Config
 from search_spaces.errors import unknown
@@ -21,13 +22,31 @@ from trials.data import known_images
 from trials.trial import check_recipe
 
 
+class EarlyStoppingConfig(Config):
+    """When trials of the search are stopped before their end, by successive halving; needs `train: {schedule: wsd}`."""
+
+    rungs: list[int] = Field(min_length=1)
+    """Epochs after which a trial is cooled down, measured and judged; ascending, below `train.epochs`."""
+    reduction_factor: float = Field(3.0, gt=1)
+    """One in so many goes on from each rung: those of the lowest non-dominated rank over quality and costs."""
+    let_live: float = Field(0.05, ge=0, lt=1)
+    """Share of those to be stopped that are trained to their end all the same, to tell what stopping costs."""
+
+    @field_validator("rungs")
+    @classmethod
+    def _ascend(cls, rungs: list[int]) -> list[int]:
+        if rungs[0] < 1 or any(a >= b for a, b in pairwise(rungs)):
+            raise InputError(f"must be epochs in ascending order, from 1 on, got {rungs}")
+        return rungs
+
+
 class SearchConfig(Config):
     """How architectures are proposed."""
 
     sampler: str = Field("nsga2", json_schema_extra={"enum": list(SAMPLERS)})
     """How the next architecture is chosen."""
     trials: int = Field(60, ge=1)
-    """Proposals to train, to the end; baselines come on top."""
+    """Proposals to train, to the end or until they are stopped early; baselines come on top."""
     seed: int = Field(0, ge=0)
     """Of the sampler and of each trial's training."""
     workers: int | Literal["auto"] = "auto"
@@ -36,6 +55,8 @@ class SearchConfig(Config):
     """Ask the sampler for whole generations, so that the same seed gives the same search whatever finishes first."""
     random_baselines: int = Field(3, ge=0)
     """Random placements among the baselines."""
+    early_stopping: EarlyStoppingConfig | None = None
+    """When trials are stopped before their end; not given: never."""
 
     @field_validator("sampler")
     @classmethod
@@ -152,6 +173,7 @@ def load_experiment(name: str) -> Experiment:
     space = SearchSpace.from_document(space_document)
     _check_images(config, space, document)
     _check_recipe(config, document)
+    _check_early_stopping(config, document)
     record = config.model_dump() | {"space": space_config.to_dict()}
     return Experiment(path.stem, config, space, record)
 
@@ -202,6 +224,28 @@ def _check_recipe(config: ExperimentConfig, document: Document) -> None:
         check_recipe(config.data, config.train)
     except InputError as error:
         raise document.error(("train",), str(error)) from None
+
+
+def _check_early_stopping(config: ExperimentConfig, document: Document) -> None:
+    """Refuse early stopping that does not fit the training, or has nothing to judge by."""
+    stopping, train = config.search.early_stopping, config.train
+    if stopping is None:
+        return
+    where = ("search", "early_stopping")
+    if train.schedule != "wsd":
+        raise document.error(
+            where,
+            f"needs `train: {{schedule: wsd}}`, got `{train.schedule}`: only there does each rung end with a cool-down "
+            "of its own, and goes on from before it",
+        )
+    if not set(config.objectives) & set(QUALITY):
+        raise document.error(where, f"needs an objective that training tells: {', '.join(QUALITY)}")
+    if not train.warmup < stopping.rungs[0] or not stopping.rungs[-1] < train.epochs:
+        raise document.error(
+            (*where, "rungs"),
+            f"must lie between the warm-up ({train.warmup} epochs) and `train.epochs` ({train.epochs}), "
+            f"got {stopping.rungs}",
+        )
 
 
 MAY_CHANGE: Sequence[tuple[str, ...]] = (

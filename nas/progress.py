@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.experiment import Experiment
-from nas.study import Ledger, Proposal
+from nas.study import Ledger, Proposal, state_of
 from reports.objectives import to_minimise
 from reports.pareto import hypervolume_history, nondominated
 from reports.quality import quality_of
@@ -56,7 +56,7 @@ class Watcher:
 
     def begin_search(self, experiment: Experiment, ledger: Ledger, num_workers: int) -> None:
         """Begin the search phase: `search.trials` proposals, and the baselines."""
-        baselines = sum(vars(ledger.counts("baseline")).values())
+        baselines = len(ledger.trials("baseline"))
         self._begin("search", ledger, experiment.config.search.trials + baselines)
         self._num_workers = num_workers
         self._say(
@@ -88,8 +88,13 @@ class Watcher:
         """Take note of a finished epoch."""
         self._running[proposal.number] = (proposal, epoch)
 
+    def paused(self, proposal: Proposal) -> None:
+        """Take note that a training has reached a rung and waits for what is decided about it."""
+        self._running.pop(proposal.number, None)
+        self.refresh()
+
     def finished(self, proposal: Proposal, record: TrialRecord) -> None:
-        """Take note of a finished or failed trial, and say so."""
+        """Take note of a finished, stopped or failed trial, and say so."""
         self._running.pop(proposal.number, None)
         self._finished += 1
         if self._console is None:
@@ -100,8 +105,9 @@ class Watcher:
             self._say(f"{head} FAILED: {record.reason}")
         else:
             quality = quality_of([record])
+            stopped = f"stopped at {record.epochs} of {proposal.epochs} epochs, " * (record.epochs < proposal.epochs)
             self._say(
-                f"{head} {quality.words} {quality.value(record) or 0:.2%}  loss {record.loss:.4f}  "
+                f"{head} {stopped}{quality.words} {quality.value(record) or 0:.2%}  loss {record.loss:.4f}  "
                 f"{record.params:,} params  {record.macs:,} MACs  {record.wall_s:.1f} s   [{self._standing()}]"
             )
         self.refresh()
@@ -121,15 +127,15 @@ class Watcher:
             done = epoch.get("epoch", 0)
             quality = epoch.get("miou") if epoch.get("miou") is not None else epoch.get("accuracy")
             shown = "" if quality is None else f"{quality:.2%}"
-            bar = ProgressBar(total=proposal.epochs, completed=done, width=24)
-            table.add_row(proposal.label or proposal.architecture.id, bar, f"{done}/{proposal.epochs} epochs", shown)
+            bar = ProgressBar(total=proposal.target, completed=done, width=24)
+            table.add_row(proposal.label or proposal.architecture.id, bar, f"{done}/{proposal.target} epochs", shown)
         return Group(table, Text(f"{self._phase}: {self._standing()}", style="bold"))
 
     def _standing(self) -> str:
         done, failed = self._num_done(), self._num_failed()
         parts = [f"{done}/{self._goal} done", f"{len(self._running)} running", f"{failed} failed"]
         assert self._ledger is not None
-        complete = [t for t in self._ledger.trials() if t.state.name == "COMPLETE"]
+        complete = [t for t in self._ledger.trials() if t.state.name == "COMPLETE" and state_of(t) == "complete"]
         if complete and self._phase == "search":
             points = to_minimise([t.values for t in complete], self._ledger.objectives)
             parts.append(f"front {nondominated(points).sum()}, hypervolume {hypervolume_history(points)[-1]:.3f}")
@@ -140,7 +146,7 @@ class Watcher:
 
     def _num_done(self) -> int:
         assert self._ledger is not None
-        return sum(self._ledger.counts(role).complete for role in ("proposal", "baseline"))
+        return sum(self._ledger.counts(role).trained for role in ("proposal", "baseline"))
 
     def _num_failed(self) -> int:
         assert self._ledger is not None

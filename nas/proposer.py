@@ -25,7 +25,8 @@ MOST_TO_SCAN = 100_000
 class SearchPlan:
     """What a search asks for.
 
-    trials: proposals to be trained to the end. seed: of the sampler. trial_seed, epochs: of each training.
+    trials: proposals to be trained, to the end or until they are stopped. seed: of the sampler. trial_seed, epochs: of
+    each training.
     """
 
     sampler: str
@@ -34,6 +35,8 @@ class SearchPlan:
     trial_seed: int
     epochs: int
     deterministic: bool
+    rungs: tuple[int, ...] = ()
+    """Epochs at which a training may be stopped early."""
 
 
 class Proposer:
@@ -64,7 +67,7 @@ class Proposer:
     def done(self) -> bool:
         """Whether nothing is left to hand out or to wait for."""
         counts = self._ledger.counts()
-        met = self.exhausted or counts.complete >= self._plan.trials
+        met = self.exhausted or counts.trained >= self._plan.trials
         return met and not self._ledger.unfinished() and not self._open_batch()
 
     def next(self) -> Proposal | None:
@@ -81,7 +84,7 @@ class Proposer:
             return
         counts = self._ledger.counts()
         untold = sum(not t.state.is_finished() for t in self._ledger.trials("proposal"))
-        room = self._plan.trials - counts.complete - counts.running - counts.waiting
+        room = self._plan.trials - counts.trained - counts.unfinished
         must_wait = self._plan.deterministic and self._sampler.learns and untold > 0
         if counts.waiting or room <= 0 or must_wait or self.exhausted:
             return
@@ -130,7 +133,10 @@ class Proposer:
 
     def _propose(self, draw: Draw, batch: tuple[int, int]) -> None:
         architecture = self._architecture(draw.indices)
-        self._ledger.propose(architecture, draw, seed=self._plan.trial_seed, epochs=self._plan.epochs, batch=batch)
+        plan = self._plan
+        self._ledger.propose(
+            architecture, draw, seed=plan.trial_seed, epochs=plan.epochs, batch=batch, rungs=plan.rungs
+        )
 
     def _draws(self) -> Iterator[Draw]:
         """Draw from the sampler until MOST_REDRAWS in a row were refused, those before a restart included."""

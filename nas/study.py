@@ -6,6 +6,13 @@ storage, and each leaves a state that the next driver can go on from:
     waiting --take--> running --record--> result stored --tell--> complete or failed        (refused: failed
     at once)
 
+With early stopping a trial is trained in legs, from rung to rung (`nas.early_stopping`):
+
+    running --record--> paused --go_on--> waiting ...        or        paused --stop--> result stored --tell--> stopped
+
+A stopped trial is told as complete, with the values that it had, and with the constraint `unfinished` = 1 - epoch /
+epochs, which keeps it off Optuna's front and behind what was finished.
+
 A trial that was running when its driver died goes back to waiting under its own number; one whose result was
 stored is told from it and not run again.
 """
@@ -29,8 +36,11 @@ from search_spaces.errors import InputError
 from trials.record import TrialRecord
 
 Role = Literal["proposal", "baseline"]
-State = Literal["refused", "waiting", "running", "complete", "failed"]
+State = Literal["refused", "waiting", "running", "paused", "stopped", "complete", "failed"]
 Key = tuple[str, int, int]  # architecture's hash, seed, epochs: what is measured once
+
+_RUNG = "rung "
+"""With the epochs behind it: the attribute that holds the result of a rung."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,10 @@ class Proposal:
     epochs: int
     role: Role
     label: str | None
+    target: int
+    """Epochs after which this leg of its training ends; `epochs` unless it may be stopped before."""
+    rungs: tuple[int, ...] = ()
+    """Epochs at which it may be stopped."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +64,21 @@ class Counts:
     """How many trials of one role are in which state; `refused` were never to be trained."""
 
     complete: int = 0
+    stopped: int = 0
     failed: int = 0
     running: int = 0
     waiting: int = 0
+    paused: int = 0
     refused: int = 0
+
+    @property
+    def trained(self) -> int:
+        """To the end, or until they were stopped: what a search's number of trials counts."""
+        return self.complete + self.stopped
+
+    @property
+    def unfinished(self) -> int:
+        return self.running + self.waiting + self.paused
 
 
 class Ledger:
@@ -137,32 +162,77 @@ class Ledger:
             return known
         return self._create(TrialState.WAITING, _job(architecture, "baseline", label, seed, epochs))
 
-    def propose(self, architecture: Architecture, draw: Draw, *, seed: int, epochs: int, batch: tuple[int, int]) -> int:
-        """Queue what the sampler drew as the next of `batch` (its number, its size); return its number."""
+    def propose(
+        self,
+        architecture: Architecture,
+        draw: Draw,
+        *,
+        seed: int,
+        epochs: int,
+        batch: tuple[int, int],
+        rungs: Sequence[int] = (),
+    ) -> int:
+        """Queue what the sampler drew as the next of `batch` (its number, its size); return its number.
+
+        Args:
+            rungs: epochs at which it pauses for a decision, in order, all below `epochs`.
+        """
         job = _job(architecture, "proposal", None, seed, epochs)
-        return self._create(TrialState.WAITING, {**job, "batch": list(batch)}, draw)
+        legs = {"rungs": list(rungs)} if rungs else {}
+        return self._create(TrialState.WAITING, {**job, "batch": list(batch), **legs}, draw)
 
     def refuse(self, reason: str, draw: Draw) -> int:
         """Note that what the sampler drew is not to be trained, and return its number."""
         return self._create(TrialState.FAIL, {"role": "proposal", "refused": reason}, draw)
 
     def take(self) -> Proposal | None:
-        """Hand out the queued trial with the lowest number as running, or None if none is queued."""
+        """Hand out the queued trial that has come furthest, of those the lowest number, as running; None: none is."""
         waiting = [t for t in self.trials() if state_of(t) == "waiting"]
         if not waiting:
             return None
-        self._storage.set_trial_state_values(self._trial_id(waiting[0].number), TrialState.RUNNING)
-        return self._proposal(waiting[0])
+        first = min(waiting, key=lambda t: (-len(rung_results(t)), t.number))
+        self._storage.set_trial_state_values(self._trial_id(first.number), TrialState.RUNNING)
+        return self._proposal(first)
 
     def unfinished(self) -> list[Proposal]:
-        """Return what is queued or running, in order."""
-        return [self._proposal(t) for t in self.trials() if state_of(t) in ("waiting", "running")]
+        """Return what is queued, running or paused, in order."""
+        return [self._proposal(t) for t in self.trials() if state_of(t) in ("waiting", "running", "paused")]
 
     # What came out
 
     def record(self, number: int, record: TrialRecord) -> None:
-        """Store the result of trial `number`; `tell` then passes it on to the sampler in its turn."""
-        self._storage.set_trial_user_attr(self._trial_id(number), "record", record.to_dict())
+        """Store the result of trial `number`; `tell` then passes it on to the sampler in its turn.
+
+        The result of a rung pauses the trial, unless it failed.
+        """
+        trial_id = self._trial_id(number)
+        at_rung = record.epochs < self._storage.get_trial(trial_id).user_attrs["epochs"]
+        if not at_rung or self._failure(record) is not None:
+            self._storage.set_trial_user_attr(trial_id, "record", record.to_dict())
+            return
+        self._storage.set_trial_user_attr(trial_id, f"{_RUNG}{record.epochs}", record.to_dict())
+        self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+
+    def go_on(self, number: int, *, spared: bool = False) -> None:
+        """Queue a paused trial for its next leg. `spared`: although it should have been stopped, and to its end."""
+        trial = self._study.get_trials(deepcopy=False)[number]
+        if spared:
+            self._storage.set_trial_user_attr(self._trial_id(number), "spared", target_of(trial))
+        later = [*trial.user_attrs["rungs"], trial.user_attrs["epochs"]]
+        following = next(epochs for epochs in later if epochs > target_of(trial))
+        self._storage.set_trial_user_attr(self._trial_id(number), "target", following)
+
+    def stop(self, number: int) -> None:
+        """Stop a paused trial where it stands; `tell` then passes on what it has."""
+        epochs = target_of(self._study.get_trials(deepcopy=False)[number])
+        self._storage.set_trial_user_attr(self._trial_id(number), "stopped", epochs)
+
+    def stopped(self, number: int) -> tuple[Proposal, TrialRecord]:
+        """Return a stopped trial and what it has."""
+        trial = self._study.get_trials(deepcopy=False)[number]
+        record = record_of(trial)
+        assert record is not None, "it was not stopped"
+        return self._proposal(trial), record
 
     def tell(self, *, in_order: bool) -> list[int]:
         """Finish the trials whose results are stored, and return their numbers.
@@ -177,7 +247,7 @@ class Ledger:
             if trial.state.is_finished():
                 continue
             proposed = trial.user_attrs["role"] == "proposal"
-            if "record" not in trial.user_attrs:
+            if "record" not in trial.user_attrs and "stopped" not in trial.user_attrs:
                 held_back |= proposed and in_order
             elif not (held_back and proposed):
                 self._finish(trial)
@@ -187,7 +257,8 @@ class Ledger:
     def release(self) -> None:
         """Put what is running back into the queue: the clean end of a driver that stops early."""
         for trial in self.trials():
-            if state_of(trial) == "running":
+            was_pausing = state_of(trial) == "paused" and trial.state == TrialState.RUNNING
+            if state_of(trial) == "running" or was_pausing:
                 self._storage.set_trial_state_values(self._trial_id(trial.number), TrialState.WAITING)
 
     def recover(self, *, in_order: bool) -> None:
@@ -252,9 +323,13 @@ class Ledger:
 
     def _finish(self, trial: FrozenTrial) -> None:
         trial_id = self._trial_id(trial.number)
-        record = TrialRecord.from_dict(trial.user_attrs["record"])
+        record = record_of(trial)
+        assert record is not None
         reason = self._failure(record)
         if reason is None:
+            if state_of(trial) == "stopped":
+                unfinished = 1 - record.epochs / trial.user_attrs["epochs"]
+                optuna.Trial(self._study, trial_id).set_constraint("unfinished", unfinished)
             values = self.values(record)
             self._storage.set_trial_state_values(trial_id, TrialState.COMPLETE, values)
         else:
@@ -282,6 +357,8 @@ class Ledger:
             attrs["epochs"],
             attrs["role"],
             attrs["label"],
+            target_of(trial),
+            tuple(attrs.get("rungs", ())),
         )
 
     def _trial_id(self, number: int) -> int:
@@ -290,15 +367,39 @@ class Ledger:
 
 def state_of(trial: FrozenTrial) -> State:
     """Return a ledger trial's state; one whose result is stored counts as finished, told or not."""
-    if "refused" in trial.user_attrs:
+    attrs = trial.user_attrs
+    if "refused" in attrs:
         return "refused"
+    if "stopped" in attrs:
+        return "stopped"
     if trial.state == TrialState.COMPLETE:
         return "complete"
     if trial.state == TrialState.FAIL:
         return "failed"
-    if "record" in trial.user_attrs:
-        return "failed" if trial.user_attrs["record"]["status"] == "failed" else "complete"
+    if "record" in attrs:
+        return "failed" if attrs["record"]["status"] == "failed" else "complete"
+    if f"{_RUNG}{target_of(trial)}" in attrs:
+        return "paused"
     return "waiting" if trial.state == TrialState.WAITING else "running"
+
+
+def target_of(trial: FrozenTrial) -> int:
+    """Return after how many epochs a ledger trial's present leg ends, or ended."""
+    attrs = trial.user_attrs
+    return int(attrs.get("target", attrs["rungs"][0] if "rungs" in attrs else attrs["epochs"]))
+
+
+def rung_results(trial: FrozenTrial) -> dict[int, dict[str, Any]]:
+    """Return the records, as data, of the rungs that a ledger trial has reached, by their epochs."""
+    reached = {epochs: f"{_RUNG}{epochs}" for epochs in trial.user_attrs.get("rungs", ())}
+    return {epochs: trial.user_attrs[key] for epochs, key in reached.items() if key in trial.user_attrs}
+
+
+def record_of(trial: FrozenTrial) -> TrialRecord | None:
+    """Return a ledger trial's final result, of a stopped one that of its last rung; None if there is none yet."""
+    attrs = trial.user_attrs
+    data = attrs[f"{_RUNG}{attrs['stopped']}"] if "stopped" in attrs else attrs.get("record")
+    return None if data is None else TrialRecord.from_dict(data)
 
 
 def _job(architecture: Architecture, role: Role, label: str | None, seed: int, epochs: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 from nas.confirm import race_of
 from nas.experiment import ConfirmConfig
 from nas.journal import JOURNAL, read_storage
-from nas.study import Ledger, state_of
+from nas.study import Ledger, record_of, rung_results, state_of
 from nas.study_plugins import require_plugins
 from reports.view import State, StudyView, TrialView
 from search_spaces import Architecture, SearchSpace
@@ -89,20 +89,26 @@ def _notes(storage: BaseStorage, search: Ledger, experiment: dict[str, Any]) -> 
 
 
 def _trials(ledger: Ledger) -> tuple[TrialView, ...]:
-    return tuple(_trial(ledger, trial) for trial in ledger.trials() if state_of(trial) not in ("refused", "waiting"))
+    return tuple(_trial(ledger, trial) for trial in ledger.trials() if _has_begun(trial))
+
+
+def _has_begun(trial: FrozenTrial) -> bool:
+    return state_of(trial) not in ("refused", "waiting") or bool(rung_results(trial))
 
 
 def _trial(ledger: Ledger, trial: FrozenTrial) -> TrialView:
     attrs = trial.user_attrs
-    record = TrialRecord.from_dict(attrs["record"]) if "record" in attrs else None
-    states: dict[str, State] = {"complete": "complete", "failed": "failed", "running": "running"}
+    record, state = record_of(trial), state_of(trial)
+    ended: dict[str, State] = {"complete": "complete", "stopped": "stopped", "failed": "failed"}
     return TrialView(
         number=trial.number,
         role=attrs["role"] if attrs["label"] else "proposal",
         label=attrs["label"],
         record=record,
-        state=states[state_of(trial)],
+        state=ended.get(state, "running"),
         values=ledger.values(record) if record else None,
         finished_at=trial.datetime_complete.isoformat() if trial.datetime_complete else None,
         architecture=ledger.architecture(trial),
+        rungs=tuple(TrialRecord.from_dict(data) for data in rung_results(trial).values()),
+        spared_at=attrs.get("spared"),
     )

@@ -1,8 +1,8 @@
-"""Trained weights in a study's folder: of every confirmed network, and of the search's front."""
+"""Trained weights in a study's folder: of every confirmed network, and of the search's front; and checkpoints."""
 
 from pathlib import Path
 
-from nas.study import Ledger
+from nas.study import Ledger, state_of
 from reports.objectives import to_minimise
 from reports.pareto import nondominated
 from search_spaces import Architecture
@@ -13,9 +13,23 @@ def weights_path(folder: Path, architecture: Architecture, seed: int, epochs: in
     return folder / "weights" / f"{architecture.id}-seed{seed}-epochs{epochs}.safetensors"
 
 
+def checkpoint_path(folder: Path, architecture: Architecture, seed: int) -> Path:
+    """Return where a training that may be stopped early keeps what it goes on from."""
+    return folder / "checkpoints" / f"{architecture.id}-seed{seed}.pt"
+
+
+def drop_checkpoints(folder: Path, ledger: Ledger) -> None:
+    """Delete the checkpoints of trials that are over."""
+    kept = {checkpoint_path(folder, p.architecture, p.seed) for p in ledger.unfinished()}
+    for path in (folder / "checkpoints").glob("*.pt"):
+        if path not in kept:
+            path.unlink(missing_ok=True)
+
+
 def keep_front(folder: Path, ledger: Ledger) -> None:
     """Delete the weights of what the front of a ledger's complete trials has left behind, but not a baseline's."""
-    complete = [trial for trial in ledger.trials() if trial.state.name == "COMPLETE"]
+    told = [trial for trial in ledger.trials() if trial.state.name == "COMPLETE"]
+    complete = [trial for trial in told if state_of(trial) != "stopped"]
     if not complete:
         return
     front = nondominated(to_minimise([trial.values for trial in complete], ledger.objectives))

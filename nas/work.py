@@ -19,7 +19,9 @@ class Task:
     config: dict[str, Any]
     seed: int
     weights: str
-    """Where the trained weights go."""
+    """Where the trained weights go; nowhere if empty."""
+    checkpoint: str = ""
+    """The file that the legs of its training share; none if empty."""
     plugins: tuple[dict[str, Any], ...] = ()
     """The user's own modules that it needs, as `Plugin.to_dict` writes them."""
 
@@ -37,6 +39,7 @@ def run_task(task: Task, report: Callable[[dict[str, Any]], None]) -> dict[str, 
         TrialConfig.model_validate(task.config),
         task.seed,
         on_epoch=on_epoch,
-        weights=Path(task.weights),
+        weights=Path(task.weights) if task.weights else None,
+        checkpoint=Path(task.checkpoint) if task.checkpoint else None,
     )
     return record.to_dict()

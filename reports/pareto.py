@@ -31,6 +31,40 @@ def nondominated(points: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     return mask
 
 
+def order_by_rank(points: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Return the indices of points, (points, objectives), the best first, as NSGA-II orders them (Deb et al., 2002).
+
+    Lower non-dominated rank first, within a rank larger crowding distance first, then lower index. A rank's ends in any
+    objective have an infinite distance. Points with NaN or an infinity come last.
+
+    Raises:
+        ValueError: points that are not two-dimensional.
+    """
+    array = _as_points(points)
+    finite = np.flatnonzero(np.isfinite(array).all(axis=1))
+    order: list[int] = []
+    if len(finite):
+        ranks = moocore.pareto_rank(array[finite])
+        for rank in np.unique(ranks):
+            members = finite[ranks == rank]
+            distances = _crowding_distances(array[members])
+            order += members[np.lexsort((members, -distances))].tolist()
+    return np.array([*order, *np.setdiff1d(np.arange(len(array)), finite)], dtype=np.int64)
+
+
+def _crowding_distances(front: Floats) -> Floats:
+    """Return for each point the sum over the objectives of the gap between its neighbours, as a share of the range."""
+    distances = np.zeros(len(front))
+    for column in front.T:
+        order = np.argsort(column, kind="stable")
+        span = column[order[-1]] - column[order[0]]
+        gaps = np.full(len(front), np.inf)
+        if span > 0:
+            gaps[1:-1] = (column[order[2:]] - column[order[:-2]]) / span
+            distances[order] += gaps
+    return distances
+
+
 def hypervolume(points: npt.ArrayLike, reference: npt.ArrayLike) -> float:
     """Return the volume that is dominated by points, (points, objectives), and bounded by the reference point.
 

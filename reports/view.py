@@ -9,7 +9,7 @@ from search_spaces.space.host_choices import hosts_in_words
 from trials.record import TrialRecord
 
 Role = Literal["proposal", "baseline"]
-State = Literal["complete", "failed", "running"]
+State = Literal["complete", "stopped", "failed", "running"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,10 @@ class TrialView:
     finished_at: str | None
     """ISO 8601, UTC."""
     architecture: Architecture
+    rungs: tuple[TrialRecord, ...] = ()
+    """What it had at the rungs of early stopping, the shortest first."""
+    spared_at: int | None = None
+    """Epochs at which it should have been stopped, and was let live to tell what that costs."""
 
     @property
     def name(self) -> str:
@@ -37,7 +41,7 @@ class TrialView:
 
     @property
     def measured(self) -> bool:
-        """Whether it is complete and every objective is a finite number."""
+        """Whether it was trained to its end and every objective is a finite number."""
         finite = self.values is not None and all(math.isfinite(value) for value in self.values)
         return self.state == "complete" and self.record is not None and finite
 

@@ -7,9 +7,10 @@ from typing import Any, Literal
 from search_spaces import InputError
 from trials.latency import Latency
 
-SCHEMA = 2
-"""Version of `TrialRecord.to_dict`. 2 has `miou` and the like, which are None for what 1 could measure."""
-_READ = (1, SCHEMA)
+SCHEMA = 3
+"""Version of `TrialRecord.to_dict`. 2 has `miou` and the like, which are None for what 1 could measure; 3 has
+`first_epoch`, which was always 1."""
+_READ = (1, 2, SCHEMA)
 _NEW_IN_2 = ("miou", "miou_by_size", "test_miou", "test_miou_by_size", "compiling")
 
 
@@ -44,6 +45,8 @@ class TrialRecord:
     seed: int
     epochs: int
     """Asked for; `history` holds those done."""
+    first_epoch: int = 1
+    """The first that this training did itself; those before it were done by a shorter one that it goes on from."""
     status: Literal["complete", "failed"]
     reason: str | None = None
     """Why it failed, in one line."""
@@ -70,7 +73,7 @@ class TrialRecord:
     macs: int
     """At batch 1, see `search_spaces.measure_cost`."""
     wall_s: float
-    """The whole trial, with its data, validation and latency."""
+    """The whole trial from `first_epoch` on, with its data, validation and latency."""
     images_per_s: float | None
     """Training images per second of training, validation left out; None if no epoch was finished."""
     memory_bytes: int | None
@@ -109,10 +112,12 @@ class TrialRecord:
             InputError: another version of the schema, or keys that do not belong to it.
         """
         if data.get("schema") not in _READ:
-            allowed = " and ".join(map(str, _READ))
+            allowed = ", ".join(map(str, _READ))
             raise InputError(f"a trial record has schema {data.get('schema')!r}; this version reads {allowed}")
         if data["schema"] == 1:
-            data = {**data, **dict.fromkeys(_NEW_IN_2), "schema": SCHEMA}
+            data = {**data, **dict.fromkeys(_NEW_IN_2), "schema": 2}
+        if data["schema"] == 2:
+            data = {**data, "first_epoch": 1, "schema": SCHEMA}
         names = {field.name for field in fields(TrialRecord)}
         if wrong := sorted(names ^ set(data)):
             raise InputError(f"a trial record (schema {SCHEMA}) lacks or does not know: {', '.join(wrong)}")

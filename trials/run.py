@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from search_spaces import Architecture, Cost, measure_cost
+from trials.checkpoint import CheckpointFile
 from trials.devices import describe_device, free_memory, seeded
 from trials.memory import PeakMemory
 from trials.record import EpochResult, TrialRecord
@@ -27,6 +28,7 @@ def run_trial(
     *,
     on_epoch: OnEpoch | None = None,
     weights: Path | None = None,
+    checkpoint: Path | None = None,
 ) -> TrialRecord:
     """Train `architecture` from scratch (or its pretrained host) and measure it.
 
@@ -43,6 +45,10 @@ def run_trial(
         on_epoch: called after each epoch's validation; what it raises passes through.
         weights: where to write the trained weights (safetensors; architecture, seed, epochs, names of the
             classes, mean and standard deviation of the images as metadata); a failed trial writes nothing.
+        checkpoint: a file that trainings of different lengths share under `schedule: wsd`: if it holds an earlier
+            stable epoch of this architecture, seed and recipe, the training goes on from it, with the result that it
+            would have had from scratch; and it is left holding the end of its own stable epochs. A file that is
+            damaged, or of something else, counts as none.
 
     Raises:
         InputError: the images are missing or damaged, the split is impossible, the host does not read these
@@ -52,20 +58,26 @@ def run_trial(
     trial = prepare(architecture, config, seed)
     cost = measure_cost(architecture)
     memory = PeakMemory(trial.device)
-    found = _attempt(trial, memory, on_epoch, weights)
+    found = _attempt(trial, memory, on_epoch, weights, None if checkpoint is None else CheckpointFile(checkpoint))
     if found.reason is not None:
         free_memory(trial.device)
     wall_s = time.perf_counter() - start
     return _write_record(trial, found, cost, memory.method, wall_s, started_at.isoformat(timespec="seconds"))
 
 
-def _attempt(trial: Trial, memory: PeakMemory, on_epoch: OnEpoch | None, weights: Path | None) -> Findings:
+def _attempt(
+    trial: Trial,
+    memory: PeakMemory,
+    on_epoch: OnEpoch | None,
+    weights: Path | None,
+    checkpoint: CheckpointFile | None,
+) -> Findings:
     """Carry the trial out as far as it goes."""
     found = Findings()
     try:
         with seeded(trial.seed, trial.device):
             model = trial.build()
-            for result in trial.train(model, found):
+            for result in trial.train(model, found, checkpoint):
                 _call(on_epoch, result)
             found.memory_bytes = memory.read()
             trial.measure(model, found)
@@ -119,6 +131,7 @@ def _write_record(
         architecture_hash=architecture.hash,
         seed=trial.seed,
         epochs=trial.config.train.epochs,
+        first_epoch=found.first_epoch,
         status="failed" if found.reason else "complete",
         reason=found.reason,
         traceback=found.traceback,

@@ -6,7 +6,8 @@ SGD with Nesterov momentum: Sutskever et al., ICML 2013. Label smoothing: Szeged
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -89,6 +90,27 @@ class Trainer:
         """Give the network the weights that are scored; after the last epoch."""
         if self._average is not None:
             self._average.copy_to(self._model)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the next epochs depend on, the random numbers of dropout and the like included."""
+        device = self._data.labels.device
+        return {
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "average": None if self._average is None else self._average.state(),
+            "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state` of a trainer of the same network, recipe and device."""
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        if self._average is not None:
+            self._average.restore(state["average"])
+        torch.set_rng_state(state["random"])
+        if state["cuda_random"] is not None:
+            torch.cuda.set_rng_state(state["cuda_random"], self._data.labels.device)
 
     def run_epoch(self, epoch: int) -> float:
         """Train for epoch number `epoch`, from 1; return the mean training loss over its steps.

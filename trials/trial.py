@@ -1,10 +1,11 @@
 """The steps of a trial: settle what is trained on what, train, measure."""
 
+import hashlib
 import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 
 from search_spaces import Architecture, InputError, measure_cost
 from search_spaces.config import Config
+from trials.checkpoint import CheckpointFile
 from trials.compiling import Compiling, decide_compiling
 from trials.data import Augmentation, DataConfig, augmentation, check_images, load_data, mirrors
 from trials.dataset import Dataset
@@ -58,6 +60,8 @@ class Findings:
     reason: str | None = None
     """Why it failed."""
     traceback: str | None = None
+    first_epoch: int = 1
+    """Epochs before it come from a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,22 @@ class Trial:
         """Twice the training batch: without gradients there is room for more than that."""
         return 2 * self.config.train.batch_size
 
+    @property
+    def identity(self) -> str:
+        """What trainings have in common that go on from each other's stable epochs: all but their length."""
+        config = self.config
+        parts = {
+            "architecture": self.architecture.hash,
+            "seed": self.seed,
+            "train": config.train.model_dump(exclude={"epochs"}),
+            "data": config.data.model_dump(exclude={"dir"}),
+            "images": self.dataset.sha256,
+            "precision": self.precision,
+            "device": self.device.type,
+            "compiled": self.compiling.is_on,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
     def build(self) -> nn.Module:
         """Return the untrained network on the device."""
         model = self.architecture.build(self.seed).to(self.device)
@@ -94,8 +114,15 @@ class Trial:
             model = model.to(memory_format=torch.channels_last)
         return model
 
-    def train(self, model: nn.Module, found: Findings) -> Iterator[EpochResult]:
+    def train(
+        self, model: nn.Module, found: Findings, checkpoint: CheckpointFile | None = None
+    ) -> Iterator[EpochResult]:
         """Train and validate, adding each epoch to the findings.
+
+        Args:
+            model: untrained.
+            found: what is added to.
+            checkpoint: holds, if anything, an earlier epoch to go on from; takes the end of the stable epochs.
 
         Raises:
             DivergedError: a loss is not finite.
@@ -114,7 +141,10 @@ class Trial:
         )
         validation = torch.from_numpy(self.validation_index).to(self.device)
         num_epochs = self.config.train.epochs
-        for epoch in range(1, num_epochs + 1):
+        stable = self.config.train.stable_epochs
+        if checkpoint is not None:
+            _go_on(trainer, found, checkpoint, self.identity, stable)
+        for epoch in range(found.first_epoch, num_epochs + 1):
             start = time.perf_counter()
             train_loss = trainer.run_epoch(epoch)
             found.train_s += time.perf_counter() - start
@@ -127,6 +157,9 @@ class Trial:
             result = EpochResult(epoch, train_loss, score.accuracy, score.loss, trainer.lr, wall_s, score.miou)
             found.validation = score
             found.history.append(result)
+            if checkpoint is not None and epoch == stable:
+                progress = {"history": [asdict(result) for result in found.history], "train_s": found.train_s}
+                checkpoint.write(self.identity, epoch, progress | {"trainer": trainer.state()})
             yield result
         trainer.finish()
 
@@ -155,6 +188,17 @@ class Trial:
             "std": json.dumps(std),
         }
         save_weights(model, path, metadata)
+
+
+def _go_on(trainer: Trainer, found: Findings, checkpoint: CheckpointFile, identity: str, stable: int) -> None:
+    """Take up what a checkpoint holds of this training, if it is of an epoch before the cool-down."""
+    kept = checkpoint.read(identity)
+    if kept is None or kept.epoch > stable:
+        return
+    trainer.restore(kept.state["trainer"])
+    found.history = [EpochResult(**result) for result in kept.state["history"]]
+    found.train_s = kept.state["train_s"]
+    found.first_epoch = kept.epoch + 1
 
 
 def prepare(architecture: Architecture, config: TrialConfig, seed: int) -> Trial:

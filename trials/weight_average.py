@@ -6,6 +6,8 @@ Morales-Brotons et al., arXiv:2411.18704.
 """
 
 import copy
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -41,6 +43,15 @@ class WeightAverage:
         torch._foreach_lerp_(averages, values, 1 - decay)
         for mine, theirs in self._counted:
             mine.copy_(theirs)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` takes up again."""
+        return {"weights": self.model.state_dict(), "num_steps": self._num_steps}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state` of a network of the same kind."""
+        self.model.load_state_dict(state["weights"])
+        self._num_steps = state["num_steps"]
 
     def copy_to(self, model: nn.Module) -> None:
         """Give another network of the same kind the averaged weights."""

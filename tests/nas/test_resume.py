@@ -82,6 +82,19 @@ def test_no_result_that_was_stored_is_trained_again(toy: Toy, tmp_path: Path) ->
     assert num_rounds > 3
 
 
+@pytest.mark.parametrize("name", ["nsga2", "random"])
+def test_kills_between_rungs_change_nothing(toy: Toy, tmp_path: Path, name: str) -> None:
+    plan = toy.plan(name, 16, rungs=(1, 3))
+    whole = toy.drive(tmp_path / "whole", plan)
+    moments, num_kills = random.Random(11), 0
+    while not drive_until_killed(
+        toy, tmp_path / "killed", plan, write=moments.randrange(1, 40), torn=moments.random() < 0.5, hurry=num_kills
+    ):
+        num_kills += 1
+    assert num_kills >= 3
+    assert toy.story(toy.open(tmp_path / "killed")) == toy.story(whole)
+
+
 def test_a_search_that_never_waits_meets_its_budget_after_kills_too(toy: Toy, tmp_path: Path) -> None:
     plan = toy.plan("nsga2", 20, deterministic=False)
     moments = random.Random(3)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas.early_stopping import EarlyStopping, Rule
 from nas.journal import open_storage
 from nas.proposer import Proposer, SearchPlan
 from nas.study import Ledger, Proposal
@@ -19,21 +20,21 @@ BAMS = {"none": {}, "bam": {"reduction": [4, 8], "dilation": [1, 2]}}
 
 
 def make_record(proposal: Proposal, *, failed: bool = False, accuracy: float | None = None) -> TrialRecord:
-    """Return what training `proposal` gives: always the same for the same architecture."""
+    """Return what training `proposal` to its target gives: always the same for the same architecture."""
     architecture = proposal.architecture
-    number = int(architecture.hash, 16)
+    number = int(architecture.hash, 16) + 7 * (proposal.epochs - proposal.target)
     return TrialRecord(
         architecture=architecture.to_dict(),
         architecture_id=architecture.id,
         architecture_hash=architecture.hash,
         seed=proposal.seed,
-        epochs=proposal.epochs,
+        epochs=proposal.target,
         status="failed" if failed else "complete",
         reason="the loss is not finite" if failed else None,
         accuracy=None if failed else number % 997 / 997 if accuracy is None else accuracy,
         loss=None if failed else 1.0,
-        params=1 + number % 101,
-        macs=1 + number % 89,
+        params=1 + int(architecture.hash, 16) % 101,
+        macs=1 + int(architecture.hash, 16) % 89,
         wall_s=1.0,
         images_per_s=1.0,
         memory_bytes=None,
@@ -89,8 +90,15 @@ class Toy:
         return proposal
 
     @staticmethod
-    def plan(sampler: str, trials: int, *, seed: int = 0, deterministic: bool = True) -> SearchPlan:
-        return SearchPlan(sampler, trials, seed, trial_seed=0, epochs=2, deterministic=deterministic)
+    def plan(
+        sampler: str, trials: int, *, seed: int = 0, deterministic: bool = True, rungs: tuple[int, ...] = ()
+    ) -> SearchPlan:
+        epochs = rungs[-1] * 3 if rungs else 2
+        return SearchPlan(sampler, trials, seed, trial_seed=0, epochs=epochs, deterministic=deterministic, rungs=rungs)
+
+    @staticmethod
+    def stopping(ledger: Ledger, plan: SearchPlan, let_live: float = 0.2) -> EarlyStopping:
+        return EarlyStopping(ledger, Rule(plan.rungs, 3.0, let_live, plan.seed, plan.deterministic))
 
     def drive(
         self,
@@ -109,10 +117,12 @@ class Toy:
         order = random.Random(hurry)
         ledger = self.open(folder)
         ledger.recover(in_order=plan.deterministic)
-        proposer = Proposer(ledger, space or self.space, plan)
+        proposer, stopping = Proposer(ledger, space or self.space, plan), self.stopping(ledger, plan)
         ledger.add(self.bare_host(), label="host", seed=plan.trial_seed, epochs=plan.epochs)
         running: list[Proposal] = []
         while True:
+            stopping.decide()
+            ledger.tell(in_order=plan.deterministic)
             while len(running) < workers and (proposal := proposer.next()):
                 running.append(proposal)
             if not running:
@@ -120,7 +130,7 @@ class Toy:
             proposal = running.pop(order.randrange(len(running)))
             failed = int(proposal.architecture.hash, 16) % 13 == 0
             with open(folder / "trained", "a") as file:
-                file.write(f"{proposal.architecture.hash}\n")
+                file.write(f"{proposal.architecture.hash}{f' {proposal.target}' * bool(proposal.rungs)}\n")
             ledger.record(proposal.number, self.record(proposal, failed=failed))
             ledger.tell(in_order=plan.deterministic)
         assert proposer.done

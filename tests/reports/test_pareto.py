@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reports import hypervolume, hypervolume_history, knee, nondominated
-from reports.pareto import reference_point
+from reports.pareto import order_by_rank, reference_point
 
 
 def brute_force(points: np.ndarray) -> list[bool]:
@@ -17,6 +17,26 @@ def test_the_front_is_what_comparing_all_pairs_finds(num_objectives: int) -> Non
     for size in (1, 2, 40):
         points = rng.integers(0, 5, (size, num_objectives)).astype(float)  # few values: many ties and duplicates
         assert nondominated(points).tolist() == brute_force(points)
+
+
+def test_the_order_by_rank_peels_off_front_after_front() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.integers(0, 6, (40, 3)).astype(float)
+    order, left = order_by_rank(points).tolist(), list(range(40))
+    while left:
+        front = [i for i, on_front in zip(left, brute_force(points[left]), strict=True) if on_front]
+        assert set(order[: len(front)]) == set(front)
+        order, left = order[len(front) :], [i for i in left if i not in front]
+
+
+def test_within_a_rank_the_ends_come_first_and_then_what_stands_alone() -> None:
+    # Gaps between neighbours, of a range of 10 each way: (1, 8): 3 + 3, (3, 7): 4 + 4 of ten, (5, 4): 7 + 7.
+    points = [[1, 8], [3, 7], [0, 10], [5, 4], [10, 0], [math.nan, 0]]
+    assert order_by_rank(points).tolist() == [2, 4, 3, 1, 0, 5]
+
+
+def test_no_points_have_no_order() -> None:
+    assert order_by_rank(np.empty((0, 2))).tolist() == []
 
 
 def test_equal_points_are_all_on_the_front() -> None:

@@ -46,6 +46,20 @@ def test_the_learning_rate_rises_in_a_line_and_falls_in_a_cosine() -> None:
     assert learning_rate(60, 10, config) == 0
 
 
+def test_the_learning_rate_may_be_stable_until_its_cool_down() -> None:
+    config = TrainConfig(epochs=10, batch_size=1, lr=0.5, warmup=1, schedule="wsd", cooldown=0.2)
+    rates = [learning_rate(step, 5, config) for step in range(50)]
+    assert config.stable_epochs == 8
+    assert rates[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert rates[5:41] == [0.5] * 36
+    assert rates[40:] == pytest.approx([0.5 * (1 - step / 10) for step in range(10)])
+
+
+@pytest.mark.parametrize(("epochs", "stable"), [(1, 0), (2, 1), (3, 2), (5, 3), (10, 7)])
+def test_a_cool_down_has_whole_epochs_and_at_least_one(epochs: int, stable: int) -> None:
+    assert TrainConfig(epochs=epochs, batch_size=1, lr=0.5, schedule="wsd").stable_epochs == stable
+
+
 def test_the_learning_rate_may_fall_in_a_line() -> None:
     config = TrainConfig(epochs=6, batch_size=1, lr=0.5, warmup=2, schedule="linear")
     rates = [learning_rate(step, 10, config) for step in range(61)]

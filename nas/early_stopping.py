@@ -1,0 +1,120 @@
+"""Early stopping under several objectives: successive halving by non-dominated rank.
+
+Asynchronous successive halving (Li et al., arXiv:1810.05934, algorithm 2) with the loss replaced by the order of
+NSGA-II (Deb et al., 2002): non-dominated rank over the quality at the rung and the costs, ties by crowding distance; as
+MO-ASHA does (Schmucker et al., arXiv:2106.12639). Departures:
+
+- A rung is the end of a training of that length, cooled down (`trials.train_config`, `wsd`), not a cut through a longer
+  one: un-annealed accuracies did not rank placements at all.
+- A trial is judged once per rung, among all that have reached it until then, and stopped for good if it is not among
+  the best 1/`reduction_factor`.
+- A random few are let live to their end although the rule would stop them, so that it can be said what it cost.
+
+In a deterministic search a batch is judged as a whole, once all of it and of the batches before have reached the rung
+or can reach it no more; so the decisions do not depend on which worker is faster. Otherwise each trial is judged as it
+comes.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from optuna.trial import FrozenTrial
+
+from nas.study import Ledger, rung_results, state_of, target_of
+from reports.objectives import to_minimise
+from reports.pareto import order_by_rank
+from trials.record import TrialRecord
+
+_STREAM = 0x5BA6
+"""Keeps these random numbers apart from others under the same seed."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When trials are stopped."""
+
+    rungs: tuple[int, ...]
+    """Epochs, ascending, all below those of a whole training."""
+    reduction_factor: float
+    """One in so many goes on from each rung."""
+    let_live: float
+    """Share of those to be stopped that are trained to their end all the same."""
+    seed: int
+    """Of the draw of those."""
+    in_order: bool
+    """Whether the search is deterministic."""
+
+
+class EarlyStopping:
+    """Decides about a ledger's paused trials; it has no state beside the ledger's."""
+
+    def __init__(self, ledger: Ledger, rule: Rule) -> None:
+        self._ledger, self._rule = ledger, rule
+        self._values: dict[tuple[int, int], tuple[float, ...]] = {}
+
+    def decide(self) -> list[int]:
+        """Decide what can be decided now, and return the numbers of the trials that were stopped."""
+        stopped: list[int] = []
+        for rung in self._rule.rungs:
+            proposals = [t for t in self._ledger.trials("proposal") if state_of(t) != "refused"]
+            if any(_is_paused_at(t, rung) for t in proposals):
+                stopped += self._decide_at(rung, proposals)
+        return stopped
+
+    def _decide_at(self, rung: int, proposals: Sequence[FrozenTrial]) -> list[int]:
+        stopped: list[int] = []
+        for group, judged_among in self._groups(rung, proposals):
+            survivors = self._survivors(rung, judged_among)
+            for trial in group:
+                if trial.number in survivors or "spared" in trial.user_attrs:
+                    self._ledger.go_on(trial.number)
+                elif self._is_spared(trial.number):
+                    self._ledger.go_on(trial.number, spared=True)
+                else:
+                    self._ledger.stop(trial.number)
+                    stopped.append(trial.number)
+        return stopped
+
+    def _groups(self, rung: int, proposals: Sequence[FrozenTrial]) -> list[tuple[list[FrozenTrial], list[FrozenTrial]]]:
+        """Return what is judged together, and all that it is judged among."""
+        paused = [t for t in proposals if _is_paused_at(t, rung)]
+        if not self._rule.in_order:
+            return [(paused, [t for t in proposals if rung in rung_results(t)])]
+        groups = []
+        exhausted = self._ledger.attributes.get("exhausted", False)
+        for batch in sorted({t.user_attrs["batch"][0] for t in proposals}):
+            until = [t for t in proposals if t.user_attrs["batch"][0] <= batch]
+            members = [t for t in until if t.user_attrs["batch"][0] == batch]
+            is_whole = exhausted or len(members) == members[0].user_attrs["batch"][1]
+            if not is_whole or any(_is_on_its_way(t, rung) for t in members):
+                break
+            if group := [t for t in members if _is_paused_at(t, rung)]:
+                groups.append((group, [t for t in until if rung in rung_results(t)]))
+        return groups
+
+    def _survivors(self, rung: int, trials: Sequence[FrozenTrial]) -> set[int]:
+        points = to_minimise([self._values_at(trial, rung) for trial in trials], self._ledger.objectives)
+        num_survivors = math.ceil(len(trials) / self._rule.reduction_factor)
+        return {trials[i].number for i in order_by_rank(points)[:num_survivors]}
+
+    def _values_at(self, trial: FrozenTrial, rung: int) -> tuple[float, ...]:
+        key = (trial.number, rung)
+        if key not in self._values:
+            values = self._ledger.values(TrialRecord.from_dict(rung_results(trial)[rung]))
+            assert values is not None  # without them it would not have been paused
+            self._values[key] = values
+        return self._values[key]
+
+    def _is_spared(self, number: int) -> bool:
+        return bool(np.random.default_rng((self._rule.seed, _STREAM, number)).random() < self._rule.let_live)
+
+
+def _is_paused_at(trial: FrozenTrial, rung: int) -> bool:
+    return state_of(trial) == "paused" and target_of(trial) == rung
+
+
+def _is_on_its_way(trial: FrozenTrial, rung: int) -> bool:
+    """Return whether a trial may still reach a rung that it has not reached."""
+    return rung not in rung_results(trial) and state_of(trial) in ("waiting", "running", "paused")

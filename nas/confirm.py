@@ -15,8 +15,9 @@ from statistics import median
 from optuna.trial import FrozenTrial
 
 from nas.experiment import ConfirmConfig, ExperimentConfig
+from nas.ledger_trial import state_of
 from nas.racing import Entry, Outcome, Rules, Run, Step, next_step
-from nas.study import Ledger, state_of
+from nas.study import Ledger
 from reports.objectives import OBJECTIVES, QUALITY, to_minimise
 from reports.pareto import nondominated
 from reports.statistics import binomial_error

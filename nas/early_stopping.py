@@ -22,7 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from nas.study import Ledger, rung_results, state_of, target_of
+from nas.ledger_trial import rung_results, state_of, target_of
+from nas.study import Ledger
 from reports.objectives import to_minimise
 from reports.pareto import order_by_rank
 from trials.record import TrialRecord

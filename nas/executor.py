@@ -9,9 +9,10 @@ from typing import Any
 
 from nas.early_stopping import EarlyStopping
 from nas.experiment import ConfirmConfig
+from nas.ledger_trial import Proposal
 from nas.local_pool import Crashed, Done, LocalPool, Progress
 from nas.progress import Watcher
-from nas.study import Ledger, Proposal
+from nas.study import Ledger
 from nas.weights import checkpoint_path, drop_checkpoints, keep_front, weights_path
 from nas.work import Task
 from search_spaces import measure_cost

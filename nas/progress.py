@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.experiment import Experiment
-from nas.study import Ledger, Proposal, state_of
+from nas.ledger_trial import Proposal, state_of
+from nas.study import Ledger
 from reports.objectives import to_minimise
 from reports.pareto import hypervolume_history, nondominated
 from reports.quality import quality_of

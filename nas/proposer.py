@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from optuna.trial import FrozenTrial
 
+from nas.ledger_trial import Proposal, state_of
 from nas.parameters import Draw
 from nas.samplers import ExhaustiveSampler, make_sampler, sampler_entry
-from nas.study import Key, Ledger, Proposal, state_of
+from nas.study import Key, Ledger
 from search_spaces import Architecture, SearchSpace
 
 MOST_REDRAWS = 64

@@ -9,7 +9,8 @@ from optuna.trial import FrozenTrial
 from nas.confirm import race_of
 from nas.experiment import ConfirmConfig
 from nas.journal import JOURNAL, read_storage
-from nas.study import Ledger, record_of, rung_results, state_of
+from nas.ledger_trial import record_of, rung_results, state_of
+from nas.study import Ledger
 from nas.study_plugins import require_plugins
 from reports.view import State, StudyView, TrialView
 from search_spaces import Architecture, SearchSpace

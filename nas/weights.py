@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from nas.study import Ledger, state_of
+from nas.ledger_trial import state_of
+from nas.study import Ledger
 from reports.objectives import to_minimise
 from reports.pareto import nondominated
 from search_spaces import Architecture

@@ -11,10 +11,11 @@ from toy_search import Toy
 from nas.confirm import choose
 from nas.early_stopping import EarlyStopping, Rule
 from nas.journal import open_storage
+from nas.ledger_trial import Counts, record_of, rung_results, state_of
 from nas.parameters import Draw
 from nas.proposer import Proposer
 from nas.samplers import SAMPLERS
-from nas.study import Counts, Ledger, record_of, rung_results, state_of
+from nas.study import Ledger
 from search_spaces import Architecture
 
 RUNGS = (1, 3)

@@ -18,11 +18,11 @@ import nas
 from nas.baselines import MOST_EVERYWHERE, make_baselines
 from nas.experiment import load_experiment
 from nas.journal import read_storage
+from nas.ledger_trial import state_of
 from nas.parameters import SILENT, ByKnob, ByOption, Draw
 from nas.progress import Watcher
 from nas.proposer import Proposer
 from nas.samplers import SAMPLERS, Sampler, make_sampler
-from nas.study import state_of
 from nas.view import open_study
 from reports import front_rows
 from search_spaces import InputError, SearchSpace

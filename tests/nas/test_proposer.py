@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from toy_search import Toy
 
+from nas.ledger_trial import state_of
 from nas.proposer import Proposer
 from nas.samplers import SAMPLERS
-from nas.study import state_of
 from search_spaces.errors import InputError
 
 EVERY = pytest.mark.parametrize("name", list(SAMPLERS))

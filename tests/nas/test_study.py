@@ -10,8 +10,9 @@ from optuna.trial import TrialState
 from toy_search import Toy
 
 from nas.journal import open_storage, read_storage
+from nas.ledger_trial import Counts, state_of
 from nas.parameters import Draw
-from nas.study import Counts, Ledger, state_of
+from nas.study import Ledger
 from search_spaces import Architecture
 from search_spaces.errors import InputError
 

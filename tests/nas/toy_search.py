@@ -9,8 +9,9 @@ from pathlib import Path
 
 from nas.early_stopping import EarlyStopping, Rule
 from nas.journal import open_storage
+from nas.ledger_trial import Proposal
 from nas.proposer import Proposer, SearchPlan
-from nas.study import Ledger, Proposal
+from nas.study import Ledger
 from search_spaces import Architecture, SearchSpace
 from trials.record import TrialRecord
 

@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +28,8 @@ from nas.study_plugins import PLUGINS, plugins_of_space, refuse_changed_plugins,
 from nas.view import CONFIRM, SEARCH, facts_of, view_of
 from nas.work import run_task
 from reports import StudyView, write_report
+from reports.front import summarise_confirm
+from reports.reliability import fidelities_of
 from search_spaces import Architecture
 from search_spaces.errors import InputError
 from search_spaces.plugins import Plugin
@@ -99,6 +101,8 @@ def search(
             executor.run(ledgers[0], proposer.next, in_order=in_order, stopping=stopping)
             _confirm(loaded, *ledgers, executor, shown)
         view = view_of(storage, folder)
+        fidelities = fidelities_of(view, summarise_confirm(view))
+        ledgers[1].set_attribute("fidelities", [asdict(fidelity) for fidelity in fidelities])
         return Outcome(view, folder, write_report(view, folder / "report"))
 
 

@@ -63,6 +63,7 @@ def _draw_panel(pen: "_Pen", panel: Panel, *, maximise: bool) -> None:
     pen.axes.set_ylabel(pen.quality.title)
     _decorate(pen.axes)
     pen.steps(panel, maximise=maximise)
+    pen.marks(panel.of("stopped"), style.STOPPED_SYMBOL, style.FADED, 18, "stopped early", alpha=0.6)
     pen.marks(panel.of("trial"), "circle", style.FADED, 16, "other architectures", alpha=0.45)
     pen.marks(panel.of("front"), "circle", style.FRONT, 42, "front")
     symbols = style.symbols_of(mark.name for mark in panel.of("baseline"))
@@ -86,7 +87,7 @@ class _Pen:
         return mark.costs[self.cost.name] * self.cost.scale, mark.quality * self.quality.scale
 
     def steps(self, panel: Panel, *, maximise: bool) -> None:
-        corners = staircase(panel.marks, self.cost.name, maximise=maximise)
+        corners = staircase(panel.finished, self.cost.name, maximise=maximise)
         if not corners:
             return
         right = max(mark.costs[self.cost.name] for mark in panel.marks if self.cost.name in mark.costs)
@@ -106,11 +107,11 @@ class _Pen:
                 self.axes.plot([at, at], ends, color=colour, linewidth=1, alpha=0.6 * alpha, zorder=3)
         # A baseline on the front gets the front's colour as its rim.
         rims = [style.FRONT if mark.on_front and mark.look != "front" else "white" for mark in shown]
+        rim = {"linewidths": 1.0} if symbol == style.STOPPED_SYMBOL else {"edgecolors": rims, "linewidths": 1.0}
         x, y = zip(*map(self.point, shown), strict=True)
         self.axes.scatter(
-            x, y, s=size, marker=style.MARKERS[symbol], c=colour, alpha=alpha, edgecolors=rims, linewidths=1.0,
-            zorder=4, label=label,
-        )  # fmt: skip
+            x, y, s=size, marker=style.MARKERS[symbol], c=colour, alpha=alpha, zorder=4, label=label, **rim
+        )
 
 
 def draw_placements(placements: PlacementMap) -> Figure:

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from reports import style, tables, wording
+from reports import early_stopping, style, tables, wording
 from reports.answer import answer_of
 from reports.csv_files import FRONT_CSV, MIOU_FRONT_CSV, MIOU_TRIALS_CSV, TRIALS_CSV, write_csv
 from reports.figures import write_figures
@@ -44,6 +44,8 @@ class Report:
     scatter: Scatter
     placements: PlacementMap
     curve: HypervolumeCurve
+    stopping: tuple[str, ...]
+    """What early stopping did, in sentences; none where there was none."""
     failures: tuple[FailureRow, ...]
     provenance: Provenance
 
@@ -84,9 +86,10 @@ def make_report(view: StudyView) -> Report:
         names=names,
         rows=tuple(rows),
         answer=tuple(answer_of(view, shown, rows)),
-        scatter=scatter_of([confirm, search], names),
+        scatter=scatter_of([confirm, search], names, [trial for trial in view.search if trial.state == "stopped"]),
         placements=placement_map([item.architecture for item in shown.front], proposals),
         curve=hypervolume_curve(view),
+        stopping=early_stopping.sentences(stopping) if (stopping := early_stopping.stopping_of(view, search)) else (),
         failures=tuple(tables.failure_rows(view)),
         provenance=provenance_of(view, shown),
     )

@@ -28,7 +28,8 @@ def hypervolume_data(curve: HypervolumeCurve) -> dict[str, Any]:
 
 def _panel(scatter: Scatter, panel: Panel) -> dict[str, Any]:
     symbols = style.symbols_of(mark.name for mark in panel.of("baseline"))
-    groups = [_group(scatter, panel.of("trial"), "trial", "other architectures", "circle")]
+    groups = [_group(scatter, panel.of("stopped"), "stopped", "stopped early", style.STOPPED_SYMBOL)]
+    groups.append(_group(scatter, panel.of("trial"), "trial", "other architectures", "circle"))
     groups.append(_group(scatter, panel.of("front"), "front", "front", "circle"))
     for family, symbol in symbols.items():
         marks = [mark for mark in panel.of("baseline") if style.family_of(mark.name) == family]
@@ -66,7 +67,7 @@ def _group(scatter: Scatter, marks: Sequence[Mark], look: str, name: str, symbol
 
 def _steps(scatter: Scatter, panel: Panel, axis: Axis) -> dict[str, list[float]]:
     """Return the front of the two drawn quantities, level up to the dearest mark."""
-    corners = staircase(panel.marks, axis.name, maximise=scatter.maximise)
+    corners = staircase(panel.finished, axis.name, maximise=scatter.maximise)
     if corners:
         right = max(mark.costs[axis.name] for mark in panel.marks if axis.name in mark.costs)
         corners.append((right, corners[-1][1]))

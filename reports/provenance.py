@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from reports import reliability, wording
-from reports.front import Summary, summarise_search
+from reports.front import Summary
 from reports.quality import MIOU, quality_of
 from reports.statistics import binomial_error
 from reports.view import StudyView, TrialView
@@ -43,7 +43,7 @@ def provenance_of(view: StudyView, shown: Summary) -> Provenance:
     """
     records = [trial.record for trial in (*view.search, *view.confirm) if trial.record is not None]
     facts = (*_data(view, records), *_training(view), *_machine(records), *_latency(records))
-    ranks = reliability.sentences(summarise_search(view), shown) if shown.stage == "confirm" else ()
+    ranks = reliability.sentences(view, shown) if shown.stage == "confirm" else ()
     return Provenance(
         tuple(fact for fact in facts if fact[1]), (*_worth(records), *ranks), _warnings(view), _commands(view, shown)
     )

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scipy.stats import kendalltau
 
 from reports.front import Summary
+from reports.view import StudyView
 from trials.record import TrialRecord
 
 Floats = npt.NDArray[np.float64]
@@ -50,17 +51,40 @@ class Reliability:
     """Seeds that all of them have."""
 
 
-def rank_correlation(search: Summary, confirmed: Summary) -> Estimate | None:
-    """Return Kendall's tau-b of the two stages' quality; None with fewer than four architectures in both."""
-    value = confirmed.quality.value
-    pairs = [
-        (before, after)
-        for item in confirmed.items
-        if (found := search.find(item.architecture))
-        and (before := found.mean(value)) is not None
-        and (after := item.adjusted(value)) is not None
-    ]
-    return _bootstrap(np.array(pairs, dtype=float).reshape(-1, 2), _tau)
+@dataclass(frozen=True)
+class Fidelity:
+    """How a length of training in the search ranks architectures that were confirmed."""
+
+    epochs: int
+    confirmed_epochs: int
+    tau: Estimate
+    """Kendall's tau-b between one training of `epochs` and the confirmed mean."""
+
+
+def fidelities_of(view: StudyView, confirmed: Summary) -> tuple[Fidelity, ...]:
+    """Return how each length of training in the search, rungs included, ranks what was confirmed, the shortest first.
+
+    Lengths at which fewer than four confirmed architectures were measured are left out.
+    """
+    value, target = confirmed.quality.value, confirmed.epochs
+    found: dict[int, dict[str, float]] = {}
+    for trial in view.search:
+        whole = (trial.record,) if trial.measured and trial.record else ()
+        for record in (*trial.rungs, *whole):
+            if (before := value(record)) is not None:
+                found.setdefault(record.epochs, {})[trial.architecture.hash] = before
+    fidelities = []
+    for epochs, by_architecture in sorted(found.items()):
+        pairs = [
+            (before, after)
+            for item in confirmed.items
+            if (before := by_architecture.get(item.architecture.hash)) is not None
+            and (after := item.adjusted(value)) is not None
+        ]
+        tau = _bootstrap(np.array(pairs, dtype=float).reshape(-1, 2), _tau)
+        if tau is not None and target is not None:
+            fidelities.append(Fidelity(epochs, target, tau))
+    return tuple(fidelities)
 
 
 def reliability_of(confirmed: Summary) -> Reliability | None:
@@ -82,13 +106,14 @@ def reliability_of(confirmed: Summary) -> Reliability | None:
     return Reliability(found[0], found[1], found[2], accuracy.shape[1])
 
 
-def sentences(search: Summary, confirmed: Summary) -> tuple[str, ...]:
+def sentences(view: StudyView, confirmed: Summary) -> tuple[str, ...]:
     """Return both in words, as far as they are known."""
     found = []
-    if tau := rank_correlation(search, confirmed):
+    for known_at in fidelities_of(view, confirmed):
+        tau = known_at.tau
         found.append(
-            f"Between {search.epochs} and {confirmed.epochs} epochs of training, the {tau.n} architectures measured at "
-            f"both rank with Kendall's tau {tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}] by "
+            f"Between {known_at.epochs} and {known_at.confirmed_epochs} epochs of training, the {tau.n} architectures "
+            f"measured at both rank with Kendall's tau {tau.value:.2f} [{tau.low:.2f}, {tau.high:.2f}] by "
             f"{confirmed.quality.words} (1: the same order, 0: nothing in common; 95 % bootstrap interval)."
         )
     if known := reliability_of(confirmed):

@@ -10,9 +10,10 @@ from reports.objectives import OBJECTIVES, QUALITY, Objective
 from reports.placement import Naming
 from reports.quality import ACCURACY, accuracy_of, quality_of
 from reports.tables import by_size, interval_of, latency_of
+from reports.view import TrialView
 
-Look = Literal["host", "baseline", "front", "trial"]
-LOOKS: tuple[Look, ...] = ("trial", "front", "baseline", "host")
+Look = Literal["host", "baseline", "front", "trial", "stopped"]
+LOOKS: tuple[Look, ...] = ("stopped", "trial", "front", "baseline", "host")
 """In the order in which they are drawn, the last on top."""
 _HOVER_WIDTH = 58
 _HOVER_LINES = 14
@@ -57,6 +58,11 @@ class Panel:
         return tuple(mark for mark in self.marks if mark.look in looks)
 
     @property
+    def finished(self) -> tuple[Mark, ...]:
+        """The marks that were trained to their end, which alone can be compared."""
+        return tuple(mark for mark in self.marks if mark.look != "stopped")
+
+    @property
     def several_hosts(self) -> bool:
         """Whether there are so many baselines that the bare hosts alone have room for their names."""
         return len(self.of("host")) > 1
@@ -74,8 +80,8 @@ class Scatter:
     """The confirmation first; only stages in which something finished."""
 
 
-def scatter_of(summaries: Sequence[Summary], names: Naming) -> Scatter:
-    """Return the plots of some summaries.
+def scatter_of(summaries: Sequence[Summary], names: Naming, stopped: Sequence[TrialView] = ()) -> Scatter:
+    """Return the plots of some summaries; in that of the search, trials that were stopped early are marked apart.
 
     The quality is mIoU or accuracy, or log-loss where that alone is an objective. MACs and parameters are always among
     the costs, latency and memory where they were measured.
@@ -86,7 +92,11 @@ def scatter_of(summaries: Sequence[Summary], names: Naming) -> Scatter:
     quality = OBJECTIVES[name]
     if name == ACCURACY.name:
         quality = replace(quality, title=f"validation {accuracy_of(records).words}")
-    panels = tuple(_panel(summary, quality, names) for summary in summaries if summary.items)
+    panels = tuple(
+        _panel(summary, quality, names, stopped if summary.stage == "search" else ())
+        for summary in summaries
+        if summary.items
+    )
     costs = []
     for cost in ("macs", "params", "latency_ms", "memory_bytes"):
         values = [mark.costs[cost] for panel in panels for mark in panel.marks if cost in mark.costs]
@@ -108,14 +118,15 @@ def staircase(marks: Iterable[Mark], cost: str, *, maximise: bool) -> list[tuple
     return corners
 
 
-def _panel(summary: Summary, quality: Objective, names: Naming) -> Panel:
+def _panel(summary: Summary, quality: Objective, names: Naming, stopped: Sequence[TrialView]) -> Panel:
     stage = "Confirmed" if summary.stage == "confirm" else "Search"
     epochs = wording.plural(summary.epochs or 0, "epoch")
     if summary.num_seeds > 1:
         title = f"{stage}: {epochs}, mean over {summary.seeds_in_words} with 95 % intervals"
     else:
         title = f"{stage}: {epochs}, one training each"
-    marks = [_mark(item, quality, names) for item in summary.items]
+    marks = [_stopped_mark(trial, quality, names) for trial in stopped]
+    marks += [_mark(item, quality, names) for item in summary.items]
     return Panel(summary.stage, title, tuple(mark for mark in marks if mark))
 
 
@@ -138,6 +149,31 @@ def _mark(item: Measured, quality: Objective, names: Naming) -> Mark | None:
         high=interval.high,
         costs={name: value for name, value in costs.items() if value is not None},
         hover=tuple(_hover(item, names)),
+    )
+
+
+def _stopped_mark(trial: TrialView, quality: Objective, names: Naming) -> Mark | None:
+    """Return a stopped trial with the quality that it had then."""
+    record = trial.record
+    value = None if record is None else quality.value(record)
+    if record is None or value is None:
+        return None
+    costs = {name: OBJECTIVES[name].value(record) for name in ("macs", "params", "latency_ms", "memory_bytes")}
+    hover = (
+        f"{trial.architecture.id} · trial {trial.number}",
+        f"stopped after {wording.plural(record.epochs, 'epoch')}",
+        f"log-loss {record.loss:.3f} then" if record.loss is not None else "",
+        *(part for line in names.lines(trial.architecture) for part in _wrap(line)),
+    )
+    return Mark(
+        name=trial.name,
+        look="stopped",
+        on_front=False,
+        quality=value,
+        low=None,
+        high=None,
+        costs={name: cost for name, cost in costs.items() if cost is not None},
+        hover=tuple(line for line in hover if line)[:_HOVER_LINES],
     )
 
 

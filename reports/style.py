@@ -23,9 +23,11 @@ MARKERS = {
     "star": "*",
     "hexagon": "h",
     "star-diamond": "d",
+    "x-thin-open": "x",
 }
 """The same by matplotlib's."""
 HOST_SYMBOL = "star-diamond"
+STOPPED_SYMBOL = "x-thin-open"
 
 
 def module_colour(modules: Sequence[str], module: str) -> str:

@@ -36,8 +36,8 @@
   // Quality against a cost
 
   function trace(group) {
-    const shade = colour(group.look === "trial" ? "faded" : group.look);
-    const faded = group.look === "trial";
+    const faded = group.look === "trial" || group.look === "stopped";
+    const shade = colour(faded ? "faded" : group.look);
     return {
       type: "scatter", mode: "markers", name: group.name, x: group.x[cost], y: group.y, hovertext: group.hover, hoverinfo: "text",
       marker: { symbol: group.symbol, color: faded ? withAlpha(shade, 0.5) : shade, size: faded ? 7 : group.look === "front" ? 10 : 11,

@@ -3,9 +3,9 @@ import pytest
 from tiny_studies import BAM, BARE, ECA, MACS, SE, confirmed, placed, searched, study, trial
 
 from reports import TrialView
-from reports.front import summarise_confirm, summarise_search
+from reports.front import summarise_confirm
 from reports.page import make_report, render_page
-from reports.reliability import rank_correlation, reliability_of, seeds_needed, sentences
+from reports.reliability import fidelities_of, reliability_of, seeds_needed, sentences
 
 ACCURACIES = {BARE: (0.90, 0.91, 0.92), SE: (0.93, 0.95, 0.94), ECA: (0.91, 0.92, 0.94), BAM: (0.95, 0.97, 0.96)}
 
@@ -21,8 +21,8 @@ def trainings() -> tuple[TrialView, ...]:
 
 def test_the_rank_correlation_counts_pairs_in_the_same_order() -> None:
     view = study(searched(), trainings())
-    found = rank_correlation(summarise_search(view), summarise_confirm(view))
-    assert found is not None
+    (fidelity,) = fidelities_of(view, summarise_confirm(view))
+    found = fidelity.tau
     # Search: BAM 0.89 < host 0.90 < ECA 0.91 < SE 0.92; confirmed: host < ECA < SE < BAM. Of six pairs, the three with
     # BAM are the other way round.
     assert found.value == pytest.approx(0.0)
@@ -67,12 +67,9 @@ def test_log_loss_that_ranks_clearly_better_is_named() -> None:
         for seed in range(4)
     )
     view = study(searched(), many)
-    assert any("log-loss ranks more reliably here" in each for each in sentences(*(f(view) for f in _STAGES)))
-
-
-_STAGES = (summarise_search, summarise_confirm)
+    assert any("log-loss ranks more reliably here" in each for each in sentences(view, summarise_confirm(view)))
 
 
 def test_of_few_architectures_nothing_is_said() -> None:
     view = study(searched(), confirmed()[:9])
-    assert sentences(*(stage(view) for stage in _STAGES)) == ()
+    assert sentences(view, summarise_confirm(view)) == ()

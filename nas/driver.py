@@ -35,6 +35,7 @@ from search_spaces.errors import InputError
 from search_spaces.plugins import Plugin
 from trials import TrialConfig, load_data, split
 from trials.data import check_images
+from trials.graphed_step import check_graphs
 
 PACKAGE = "attention-placement-search"
 """The name under which the project is installed."""
@@ -89,6 +90,7 @@ def search(
     baselines = make_baselines(loaded.space, loaded.config.search.random_baselines, loaded.config.search.seed)
     room_in(loaded.config.confirm, len(baselines))  # refuses a budget that cannot be enough
     devices = _devices(device)
+    check_graphs(task.train, torch.device("cpu" if devices[0] == "auto" else devices[0]))
     num_workers = workers or _num_workers(loaded.config.search.workers, devices)
     with DriverLock(folder):
         storage = open_storage(folder)

@@ -63,6 +63,8 @@ class TrainConfig(Config):
     """Memory layout of the convolutions; changes the time, and the results by rounding only."""
     compile: bool | Literal["auto"] = False
     """Compile each network before it is trained. `auto`: on CUDA if the training is long enough to pay for it."""
+    cuda_graphs: bool = False
+    """Record a training step once and replay it, with one launch per step; CUDA only, with `compile: false`."""
 
     @model_validator(mode="after")
     def _is_possible(self) -> "TrainConfig":
@@ -72,6 +74,9 @@ class TrainConfig(Config):
             raise InputError("`mixup` mixes images of one batch; it needs a `batch_size` of 2 or more")
         if self.cooldown is not None and self.schedule != "wsd":
             raise InputError(f"`cooldown` is for `schedule: wsd`; with `{self.schedule}` the rate falls all the time")
+        if self.cuda_graphs and self.compile is not False:
+            asked = str(self.compile).lower()
+            raise InputError(f"`cuda_graphs: true` needs `compile: false`, got {asked}; give one of the two")
         if self.nesterov and not self.momentum:
             raise InputError("`nesterov: true` needs a momentum; give `nesterov: false` with `momentum: 0`")
         return self

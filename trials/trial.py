@@ -20,6 +20,7 @@ from trials.dataset import Dataset
 from trials.device_data import on_device
 from trials.devices import Precision, pick_device, pick_precision
 from trials.evaluate import evaluate
+from trials.graphed_step import capture, check_graphs
 from trials.latency import Latency, measure_latency
 from trials.parameter_groups import placed_parameters
 from trials.record import EpochResult
@@ -138,6 +139,7 @@ class Trial:
             self.precision,
             placed=placed_parameters(self.architecture, model) if self.config.train.attention_lr != 1 else (),
             compiled=self.compiling.is_on,
+            record=capture if self.config.train.cuda_graphs else None,
         )
         validation = torch.from_numpy(self.validation_index).to(self.device)
         num_epochs = self.config.train.epochs
@@ -209,6 +211,7 @@ def prepare(architecture: Architecture, config: TrialConfig, seed: int) -> Trial
     dataset = load_data(config.data)
     check_images(architecture.host, dataset)
     check_recipe(config.data, config.train)
+    check_graphs(config.train, device)
     train_index, validation_index = split(dataset, config.data.validation, config.data.training, seed)
     size, epochs = config.train.batch_size, config.train.epochs
     num_images = count_steps(len(train_index), size) * size * epochs

@@ -147,6 +147,14 @@ def test_a_changed_experiment_is_refused_with_what_changed(
     assert (finished.folder / "journal.log").read_bytes() == before
 
 
+def test_cuda_graphs_on_a_cpu_are_refused_before_anything_is_written(experiments: Path, tmp_path: Path) -> None:
+    asked = tmp_path / "nsga2.yaml"
+    asked.write_text((experiments / "nsga2.yaml").read_text().replace("lr: 0.1", "lr: 0.1, cuda_graphs: true"))
+    with pytest.raises(InputError, match="`cuda_graphs: true` is for CUDA devices, and this training runs on cpu"):
+        nas.search(str(asked), tmp_path / "study", device="cpu", watcher=Watcher.quiet())
+    assert not (tmp_path / "study").exists()
+
+
 @pytest.mark.data
 def test_a_search_runs_to_its_end_on_real_cifar10(tmp_path: Path) -> None:
     data = os.environ.get("NAS_DATA_DIR")

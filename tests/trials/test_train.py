@@ -204,6 +204,8 @@ def test_the_training_loss_is_the_mean_over_the_steps() -> None:
         ({"cooldown": 0.2}, "`cooldown` is for `schedule: wsd`"),
         ({"flip": "never"}, "'random' or 'alternating'"),
         ({"compile": "maybe"}, "'auto'"),
+        ({"cuda_graphs": True, "compile": True}, "`cuda_graphs: true` needs `compile: false`, got true"),
+        ({"cuda_graphs": True, "compile": "auto"}, "`cuda_graphs: true` needs `compile: false`, got auto"),
     ],
 )
 def test_impossible_settings_are_refused(settings: dict[str, object], message: str) -> None:

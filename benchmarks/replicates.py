@@ -285,6 +285,7 @@ def measure(network: str, num: int, form: str, setting: Setting) -> dict[str, An
         "network": network,
         "replicates": num,
         "form": form,
+        "command": about(setting)["command"],
         "over_one_after_the_other": asdict(ratio),
         "deviation": float(f"{difference:.2g}"),
         "load_before": round(load, 1),
@@ -302,12 +303,16 @@ def main() -> None:
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="of a CPU")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/replicates.json"))
+    parser.add_argument("--add", action="store_true", help="keep the rows of other networks that the file has")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device = pick_device(arguments.device)
     bf16 = pick_precision("auto", device) == "bf16"
     setting = Setting(device, bf16, arguments.batch_size, arguments.rounds, arguments.seconds, arguments.clock)
-    found = about(setting) | {"rows": []}
+    found = about(setting)
+    del found["command"]  # Each row has its own.
+    kept = json.loads(arguments.out.read_text())["rows"] if arguments.add and arguments.out.exists() else []
+    found["rows"] = [row for row in kept if row["network"] not in arguments.networks]
     for network in arguments.networks:
         for num in arguments.replicates:
             for form in forms_for(network, device):

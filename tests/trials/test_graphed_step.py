@@ -34,7 +34,9 @@ def _one_thread() -> Iterator[None]:
 
 
 def run_again(step: Replay, _: torch.device) -> Replay:
-    return step
+    """Write each loss to the same place, as a recording does."""
+    loss = torch.zeros(())
+    return lambda: loss.copy_(step())
 
 
 def make_data() -> DeviceData:

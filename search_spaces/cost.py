@@ -39,6 +39,11 @@ class Cost:
     def __sub__(self, other: "Cost") -> "Cost":
         return Cost(self.params - other.params, self.macs - other.macs)
 
+    def distance(self, other: "Cost") -> float:
+        """Return how far away it is as a share of `other`, in parameters or in MACs, whichever is more."""
+        pairs = ((self.params, other.params), (self.macs, other.macs))
+        return max(abs(ours - theirs) / max(theirs, 1) for ours, theirs in pairs)
+
 
 def measure_cost(architecture: Architecture) -> Cost:
     """Return the cost of an architecture: that of its host and of each module where it stands."""

@@ -4,7 +4,7 @@ An architecture is one option index per decision of this host.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,10 +18,12 @@ from search_spaces.hosts import HostConfig
 from search_spaces.sites.site_type import Site
 from search_spaces.space.decisions import Decision, Option
 from search_spaces.space.host_choices import host_label
-from search_spaces.space.limits import LIMITED, Bounds
-from search_spaces.space.sampling import Costs, LimitedSampler
+from search_spaces.space.limits import LIMITED, Band, Bounds
+from search_spaces.space.sampling import MAX_DRAWS, Costs, LimitedSampler
 
 Indices = tuple[int, ...]
+End = tuple[str, int, int]
+"""An end of what something limited may be: its name, 1 for the upper and -1 for the lower end, and the end."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,36 @@ class HostSpace:
     @cached_property
     def sampler(self) -> LimitedSampler:
         """Draws option indices uniformly from those within the limits."""
-        limits = [getattr(self.bounds, name) for name in LIMITED]
-        limited = [i for i, limit in enumerate(limits) if limit is not None]
-        room = [limits[i] - self._host_costs[i] for i in limited]
         # The sums leave out the parameters of shared modules, which count once.
-        shares = any(groups for options in self._groups for groups in options)
-        return LimitedSampler([costs[limited] for costs in self._costs], room, self._breaks if shares else None)
+        return self._sampler(self._upper_ends, self._breaks if self._all_groups else None)
+
+    def sample_in(
+        self, band: Band, rng: np.random.Generator, *, without: Container[Indices] = (), max_draws: int = MAX_DRAWS
+    ) -> Indices | None:
+        """Draw option indices, uniform over those within the limits that cost what a band holds.
+
+        None if `max_draws` proposals held none. `without` are not drawn.
+        """
+        # What shared modules have is in no sum: a sum may lie below the band by as much.
+        least = band.least - Cost(_params(self._all_groups), 0)
+        ends = [(name, 1, getattr(band.most, name)) for name in ("params", "macs")]
+        ends += [(name, -1, getattr(least, name)) for name in ("params", "macs")]
+
+        def refuse(indices: Indices) -> bool:
+            return indices in without or self.cost(indices) not in band or self._breaks(indices)
+
+        return self._sampler([*self._upper_ends, *ends], refuse).draw(rng, max_draws)
+
+    @property
+    def _upper_ends(self) -> list[End]:
+        limits = [(name, 1, getattr(self.bounds, name)) for name in LIMITED]
+        return [end for end in limits if end[2] is not None]
+
+    def _sampler(self, ends: Sequence[End], refuse: Callable[[Indices], bool] | None) -> LimitedSampler:
+        rows = np.array([LIMITED.index(name) for name, _, _ in ends], dtype=np.int64)
+        signs = np.array([sign for _, sign, _ in ends], dtype=np.int64)
+        room = [sign * (end - self._host_costs[row]) for (_, sign, end), row in zip(ends, rows, strict=True)]
+        return LimitedSampler([signs[:, None] * costs[rows] for costs in self._costs], room, refuse)
 
     def _breaks(self, indices: Indices) -> bool:
         return self.violation(indices) is not None
@@ -167,6 +193,11 @@ class HostSpace:
     def _groups(self) -> list[list[dict[str, int]]]:
         """Per decision and option the parameters of each shared module, by its group."""
         return [[self._group_params(decision, option) for option in decision.options] for decision in self.decisions]
+
+    @cached_property
+    def _all_groups(self) -> dict[str, int]:
+        """The parameters of every module that could be shared, by its group."""
+        return {name: params for options in self._groups for groups in options for name, params in groups.items()}
 
     def _group_params(self, decision: Decision, option: Option) -> dict[str, int]:
         specs = [(site, option.at(site)) for site in decision.members] if option.shared_by else []

@@ -64,6 +64,23 @@ class Bounds:
         return ", ".join(f"{name} <= {limit:,}" for name, limit in limits if limit is not None) or "no limits"
 
 
+@dataclass(frozen=True)
+class Band:
+    """A range of costs, its ends included."""
+
+    least: Cost
+    most: Cost
+
+    @staticmethod
+    def around(cost: Cost, share: float) -> "Band":
+        """Return what costs at most that share more or less, in parameters and in MACs."""
+        reach = Cost(math.floor(share * cost.params), math.floor(share * cost.macs))
+        return Band(cost - reach, cost + reach)
+
+    def __contains__(self, cost: Cost) -> bool:
+        return self.least.params <= cost.params <= self.most.params and self.least.macs <= cost.macs <= self.most.macs
+
+
 def _number(limit: int | float | str | None, host: int) -> int | None:
     if isinstance(limit, str):
         # Exactly: as floats, 1.15 times 100,000 is less than 115,000.

@@ -1,5 +1,7 @@
 """Uniform draws of option indices under upper limits on sums, by rejection from a tilted proposal.
 
+A lower limit is an upper one on the negated sum.
+
 Wanted is the uniform distribution over all x with c_j(x) <= L_j for every limit j, where c_j is a sum over decisions.
 The proposal q(x) ~ exp(-sum_j t_j c_j(x)) is independent in each decision, and accepting x with probability
 exp(sum_j t_j (c_j(x) - L_j)) leaves what is accepted uniform, whatever t >= 0 is. At t = 0 this is plain rejection,
@@ -44,11 +46,11 @@ class LimitedSampler:
         self._most = np.array(most, dtype=np.int64)
         self._refuse = refuse
 
-    def draw(self, rng: np.random.Generator) -> tuple[int, ...] | None:
-        """Return indices, or None if MAX_DRAWS proposals held nothing within the limits."""
+    def draw(self, rng: np.random.Generator, max_draws: int = MAX_DRAWS) -> tuple[int, ...] | None:
+        """Return indices, or None if `max_draws` proposals, in whole batches, held nothing within the limits."""
         if not self._most.size:
             return tuple(int(rng.integers(costs.shape[1])) for costs in self._costs)
-        for _ in range(0, MAX_DRAWS, _BATCH):
+        for _ in range(0, max_draws, _BATCH):
             if found := self.first_of(rng, _BATCH):
                 return found[1]
         return None

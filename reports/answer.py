@@ -3,18 +3,24 @@
 from collections.abc import Sequence
 
 from reports import wording
+from reports.equal_cost import EqualCostRow, sentence_of
 from reports.front import Summary
 from reports.tables import FrontRow
 from reports.view import StudyView
 
 
-def answer_of(view: StudyView, summary: Summary, rows: Sequence[FrontRow]) -> list[str]:
+def answer_of(
+    view: StudyView, summary: Summary, rows: Sequence[FrontRow], equal_cost: Sequence[EqualCostRow] = ()
+) -> list[str]:
     """Return what was found, in a few sentences; a study without a finished trial says just that."""
     if not rows:
         return ["No trial has finished yet, so there is nothing to report but how the study is set up."]
     sentences = [_what_was_done(view, summary)]
     sentences += _best(summary, rows)
-    return [*sentences, _how_sure(summary, rows), *_still_open(view, summary)]
+    sentences.append(_how_sure(summary, rows))
+    if against := sentence_of(equal_cost, summary.quality.words):
+        sentences.append(against)
+    return [*sentences, *_still_open(view, summary)]
 
 
 def _what_was_done(view: StudyView, summary: Summary) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from reports.equal_cost import EqualCostRow
 from reports.statistics import Difference, Interval
 from reports.tables import FrontRow
 from reports.view import TrialView
@@ -35,16 +36,16 @@ def _interval(name: str, unit: str, read: Callable[[FrontRow], Interval | None])
     }
 
 
-def _difference(name: str, unit: str, read: Callable[[FrontRow], Difference | None]) -> Columns[FrontRow]:
-    def part(of: Callable[[Difference], Cell]) -> Callable[[FrontRow], Cell]:
+def _difference(name: str, unit: str, read: Callable[[Row], Difference | None], over: str = "host") -> Columns[Row]:
+    def part(of: Callable[[Difference], Cell]) -> Callable[[Row], Cell]:
         return lambda row: None if (difference := read(row)) is None else of(difference)
 
     return {
-        f"{name}_over_host_{unit}": part(lambda difference: difference.mean),
-        f"{name}_over_host_low_{unit}": part(
+        f"{name}_over_{over}_{unit}": part(lambda difference: difference.mean),
+        f"{name}_over_{over}_low_{unit}": part(
             lambda difference: difference.interval.low if difference.interval else None
         ),
-        f"{name}_over_host_high_{unit}": part(
+        f"{name}_over_{over}_high_{unit}": part(
             lambda difference: difference.interval.high if difference.interval else None
         ),
         f"{name}_pairs": part(lambda difference: difference.n),
@@ -94,6 +95,23 @@ MIOU_FRONT_CSV: Columns[FrontRow] = {
     **_interval("test_miou", "fraction", lambda row: row.test_miou),
 }
 """Further columns where each pixel has a class; accuracies are of pixels then."""
+
+EQUAL_COST_CSV: Columns[EqualCostRow] = {
+    "id": lambda row: row.of.id,
+    "on_front": lambda row: row.of.group == "front",
+    "params": lambda row: row.of.params,
+    "macs": lambda row: row.of.macs,
+    "control_kind": lambda row: row.kind,
+    "control_label": lambda row: row.label or None,
+    "control_id": lambda row: row.id or None,
+    "control_params": lambda row: row.params,
+    "control_macs": lambda row: row.macs,
+    "best_control": lambda row: row.is_best,
+    **_difference("validation_quality", "fraction", lambda row: row.quality_difference, "control"),
+    **_difference("validation_loss", "nats", lambda row: row.loss_difference, "control"),
+    "reason": lambda row: row.reason or None,
+}
+"""Columns of equal_cost.csv; quality is accuracy, or mIoU where each pixel has a class."""
 
 TRIALS_CSV: Columns[TrialView] = {
     "trial": lambda trial: trial.number,

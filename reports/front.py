@@ -43,6 +43,8 @@ class Measured:
     """After how many seeds it may have been looked at, where the number of seeds was not fixed."""
     peers: tuple[tuple[TrialRecord, ...], ...] = ()
     """In a confirmation: the records of all that was measured with it, its own included."""
+    is_bare_host: bool = False
+    """It is a host of the space without attention."""
 
     @property
     def name(self) -> str:
@@ -166,6 +168,7 @@ def _summarise(
     for (key, group), records in zip(groups.items(), peers, strict=True):
         first, means = group[0], _mean_values(group)
         item = Measured(first.architecture, numbers.get(key), first.role, first.label, records, means, looks=looks)
+        item = replace(item, is_bare_host=not first.architecture.items and key not in view.widened)
         if stage == "confirm":  # the search has one seed
             item = replace(item, peers=peers)
             item = replace(item, values=_adjusted_values(view.objectives, item))

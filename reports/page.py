@@ -11,7 +11,8 @@ from plotly.offline import get_plotlyjs
 
 from reports import early_stopping, style, tables, wording
 from reports.answer import answer_of
-from reports.csv_files import FRONT_CSV, MIOU_FRONT_CSV, MIOU_TRIALS_CSV, TRIALS_CSV, write_csv
+from reports.csv_files import EQUAL_COST_CSV, FRONT_CSV, MIOU_FRONT_CSV, MIOU_TRIALS_CSV, TRIALS_CSV, write_csv
+from reports.equal_cost import EqualCostRow, equal_cost_rows
 from reports.figures import write_figures
 from reports.front import Summary, summarise_confirm, summarise_search
 from reports.objectives import OBJECTIVES
@@ -47,7 +48,14 @@ class Report:
     stopping: tuple[str, ...]
     """What early stopping did, in sentences; none where there was none."""
     failures: tuple[FailureRow, ...]
+    equal_cost: tuple[EqualCostRow, ...]
     provenance: Provenance
+
+    @property
+    def equal_cost_groups(self) -> list[tuple[FrontRow, list[EqualCostRow]]]:
+        """The comparisons at equal cost by architecture, in the order of the rows."""
+        groups = [(row, [each for each in self.equal_cost if each.of is row]) for row in self.rows]
+        return [(row, members) for row, members in groups if members]
 
     @property
     def quality(self) -> Quality:
@@ -56,7 +64,7 @@ class Report:
 
 
 def write_report(view: StudyView, out: Path) -> Path:
-    """Write report.html, front.csv, trials.csv, confirm.csv and figures/*.png into `out`; return the page's path.
+    """Write report.html, its tables as CSV and figures/*.png into `out`; return the page's path.
 
     The folder is made if it is missing; files of an earlier report are replaced.
     """
@@ -64,6 +72,7 @@ def write_report(view: StudyView, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     of_pixels = report.quality is MIOU
     write_csv(out / "front.csv", report.rows, {**FRONT_CSV, **(MIOU_FRONT_CSV if of_pixels else {})})
+    write_csv(out / "equal_cost.csv", report.equal_cost, EQUAL_COST_CSV)
     for name, trials in (("trials.csv", view.search), ("confirm.csv", view.confirm)):
         write_csv(out / name, trials, {**TRIALS_CSV, **(MIOU_TRIALS_CSV if of_pixels else {})})
     write_figures(out / "figures", report.scatter, report.placements, report.curve)
@@ -78,6 +87,7 @@ def make_report(view: StudyView) -> Report:
     shown = confirm if confirm.items else search
     names = tables.naming(view)
     rows = tables.rows_of(shown, names)
+    equal_cost = equal_cost_rows(view, shown, rows)
     proposals = [item.architecture for item in search.items if item.role == "proposal"]
     return Report(
         view=view,
@@ -85,12 +95,13 @@ def make_report(view: StudyView) -> Report:
         shown=shown,
         names=names,
         rows=tuple(rows),
-        answer=tuple(answer_of(view, shown, rows)),
+        answer=tuple(answer_of(view, shown, rows, equal_cost)),
         scatter=scatter_of([confirm, search], names, [trial for trial in view.search if trial.state == "stopped"]),
         placements=placement_map([item.architecture for item in shown.front], proposals),
         curve=hypervolume_curve(view),
         stopping=early_stopping.sentences(stopping) if (stopping := early_stopping.stopping_of(view, search)) else (),
         failures=tuple(tables.failure_rows(view)),
+        equal_cost=tuple(equal_cost),
         provenance=provenance_of(view, shown),
     )
 

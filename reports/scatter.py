@@ -138,7 +138,7 @@ def _mark(item: Measured, quality: Objective, names: Naming) -> Mark | None:
     if item.on_front:
         look = "front"
     if item.role == "baseline":
-        look = "baseline" if item.architecture.items else "host"
+        look = "host" if item.is_bare_host else "baseline"
     costs = {name: item.mean(OBJECTIVES[name].value) for name in ("macs", "params", "latency_ms", "memory_bytes")}
     return Mark(
         name=item.name,

@@ -38,10 +38,12 @@ def module_colour(modules: Sequence[str], module: str) -> str:
 def family_of(name: str) -> str:
     """Return what the marks of some baselines have in common.
 
-    Of `random 1`, `random 2` it is `random`, of `se everywhere (resnet56)` it is `se everywhere`.
+    Of `random 1` and `random like d018601cb0` it is `random`, of `se everywhere r=8 (resnet56)` it is `se everywhere`,
+    of `host width 1.06` it is `host width`.
     """
-    name = name.partition(" (")[0]
-    return name.rstrip("0123456789 ") or name
+    name = name.partition(" (")[0].partition(" like ")[0]
+    words = [word for word in name.split(" ") if "=" not in word]
+    return " ".join(words).rstrip("0123456789. ") or name
 
 
 def symbols_of(names: Iterable[str]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The table of the front beside the baselines: the same rows for the page, the terminal and the CSV files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,7 @@ from reports.placement import Naming, naming_of
 from reports.quality import MIOU, Quality, accuracy_of, quality_of
 from reports.statistics import Difference, Interval, correct_for_many, paired_difference, t_interval
 from reports.view import Role, StudyView, TrialView
-from search_spaces import Architecture
+from search_spaces import Architecture, HostConfig
 from trials.record import TrialRecord
 from trials.scenes import SIZES
 
@@ -96,7 +96,8 @@ def front_rows(view: StudyView) -> list[FrontRow]:
 
 def naming(view: StudyView) -> Naming:
     """Return the short names of the study's modules."""
-    return naming_of(trial.architecture for trial in (*view.search, *view.confirm))
+    trials = (trial for trial in (*view.search, *view.confirm) if trial.architecture.hash not in view.widened)
+    return naming_of(trial.architecture for trial in trials)
 
 
 def rows_of(summary: Summary, names: Naming) -> list[FrontRow]:
@@ -105,38 +106,53 @@ def rows_of(summary: Summary, names: Naming) -> list[FrontRow]:
     baselines = [item for item in behind if item.role == "baseline"]
     others = [item for item in behind if item.role != "baseline"] if summary.stage == "confirm" else []
     shown = [*summary.front, *baselines, *sorted(others, key=lambda item: item.records[0].macs)]
-    hosts = {item.architecture.host: item for item in summary.items if not item.architecture.items}
-    against = [hosts.get(item.architecture.host) for item in shown]
+    hosts = {item.architecture.host: item for item in summary.items if item.is_bare_host}
+    against = [_bare_host_of(item, hosts) for item in shown]
     records = [record for item in summary.items for record in item.records]
-    accuracy = _shares(shown, against, accuracy_of(records))
-    miou = _shares(shown, against, MIOU) if quality_of(records) is MIOU else [None] * len(shown)
-    loss = _differences(shown, against, lambda record: record.loss, maximise=False)
+    accuracy = shares(shown, against, accuracy_of(records))
+    miou = shares(shown, against, MIOU) if quality_of(records) is MIOU else [None] * len(shown)
+    loss = differences(shown, against, lambda record: record.loss, maximise=False)
     return [_row(summary, item, against[i], names, accuracy[i], miou[i], loss[i]) for i, item in enumerate(shown)]
 
 
-def _shares(items: Sequence[Measured], hosts: Sequence[Measured | None], quality: Quality) -> list[Difference | None]:
-    return _differences(items, hosts, quality.value, maximise=True, step=quality.step)
+def _bare_host_of(item: Measured, hosts: Mapping[HostConfig, Measured]) -> Measured | None:
+    """Return an item's bare host; of a host that was only made wider, the widest of those it may have been before."""
+    own = item.architecture.host
+    if item.is_bare_host or item.architecture.items:
+        return hosts.get(own)
+    narrower = [
+        host for host in hosts if host.width < own.width and host.model_copy(update={"width": own.width}) == own
+    ]
+    return hosts[max(narrower, key=lambda host: host.width)] if narrower else None
 
 
-def _differences(
+def shares(items: Sequence[Measured], others: Sequence[Measured | None], quality: Quality) -> list[Difference | None]:
+    """Compare each item with another one in accuracy or mIoU; see `differences`."""
+    return differences(items, others, quality.value, maximise=True, step=quality.step)
+
+
+def differences(
     items: Sequence[Measured],
-    hosts: Sequence[Measured | None],
+    others: Sequence[Measured | None],
     value: Value,
     *,
     maximise: bool,
     step: Callable[[TrialRecord], float] = lambda _: 0.0,
 ) -> list[Difference | None]:
-    """Compare each item but the hosts with its bare host."""
+    """Compare each item with another one, paired by seed; not where there is none or it is the item itself.
+
+    The verdicts hold together over all that are compared (Holm).
+    """
     found = {
         i: paired_difference(
             item.by_seed(value),
-            host.by_seed(value),
+            other.by_seed(value),
             maximise=maximise,
-            step=step(host.records[0]),
+            step=step(other.records[0]),
             looks=item.looks,
         )
-        for i, (item, host) in enumerate(zip(items, hosts, strict=True))
-        if host and item is not host
+        for i, (item, other) in enumerate(zip(items, others, strict=True))
+        if other and item is not other
     }
     corrected = dict(zip(found, correct_for_many(list(found.values())), strict=True))
     return [corrected.get(i) for i in range(len(items))]

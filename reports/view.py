@@ -9,6 +9,7 @@ from search_spaces.space.host_choices import hosts_in_words
 from trials.record import TrialRecord
 
 Role = Literal["proposal", "baseline"]
+ControlKind = Literal["handmade", "random", "wider"]
 State = Literal["complete", "stopped", "failed", "running"]
 
 
@@ -56,6 +57,19 @@ class TrialView:
 
 
 @dataclass(frozen=True)
+class Control:
+    """What one architecture is compared with at equal cost, or why there is no such thing."""
+
+    of: str
+    """The hash of that architecture."""
+    kind: ControlKind
+    architecture: Architecture | None
+    label: str = ""
+    reason: str = ""
+    """Why there is none, or why it is not trained; else empty."""
+
+
+@dataclass(frozen=True)
 class StudyView:
     """One study with its confirmation, and what a reader needs to know about both."""
 
@@ -82,8 +96,16 @@ class StudyView:
     """The bare hosts; several where the host is a choice."""
     notes: tuple[str, ...] = ()
     """Sentences for the reader that only the study's owner can know."""
+    controls: tuple[Control, ...] = ()
+    """What the confirmed architectures are compared with at equal cost, the most important architectures first."""
 
     @property
     def hosts_in_words(self) -> str:
         """The hosts' names, or of many their number."""
         return hosts_in_words([bare.host for bare in self.hosts])
+
+    @property
+    def widened(self) -> frozenset[str]:
+        """The hashes of the hosts that were only made wider to cost as much as some architecture."""
+        wider = (each.architecture for each in self.controls if each.kind == "wider" and each.architecture)
+        return frozenset(each.hash for each in wider) - {each.hash for each in self.hosts}

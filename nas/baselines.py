@@ -1,5 +1,7 @@
 """Baselines: what a search must beat. They are always in the study, whatever the sampler does.
 
+Those of equal cost (`nas.controls`) come with the confirmation, when it is known what they are to be equal to.
+
 The bare host; each module of the space with the paper's knobs at every site that the space opens to it; a few random
 placements drawn uniformly from the space. Where the host is a choice, every bare host is there, and the modules stand
 everywhere in each host, or, should these be too many, in the cheapest and the dearest host.
@@ -23,9 +25,9 @@ MOST_EVERYWHERE = 12
 
 def make_baselines(space: SearchSpace, num_random: int, seed: int) -> list[tuple[str, Architecture]]:
     """Return the labelled baselines of a space, the bare hosts first, each network once."""
-    candidates = [(_label(space, HOST, part), Architecture.of(part.host, {})) for part in space.variants]
+    candidates = [(label_on(space, HOST, part), Architecture.of(part.host, {})) for part in space.variants]
     candidates += [
-        (_label(space, f"{module} everywhere", part), _everywhere(part, module))
+        (label_on(space, f"{module} everywhere", part), _everywhere(part, module))
         for part in _hosts_to_fill(space)
         for module in _modules([part])
     ]
@@ -37,7 +39,7 @@ def make_baselines(space: SearchSpace, num_random: int, seed: int) -> list[tuple
     return list(unique.values())
 
 
-def _label(space: SearchSpace, what: str, part: HostSpace) -> str:
+def label_on(space: SearchSpace, what: str, part: HostSpace) -> str:
     """Return `se everywhere`, or `se everywhere (resnet56)` where the host is a choice."""
     return f"{what} ({part.label})" if len(space.variants) > 1 else what
 

@@ -14,12 +14,13 @@ import torch
 from optuna.storages import BaseStorage
 
 from nas.baselines import make_baselines
-from nas.confirm import queue_confirmations, room_in
+from nas.confirm import queue_confirmations
 from nas.driver_lock import DriverLock
 from nas.early_stopping import EarlyStopping, Rule
 from nas.executor import Executor
 from nas.experiment import Experiment, changes, load_experiment
 from nas.journal import open_storage
+from nas.lineup import note_controls, room_in
 from nas.local_pool import LocalPool
 from nas.progress import Watcher
 from nas.proposer import Proposer, SearchPlan
@@ -109,6 +110,7 @@ def search(
 
 
 def _confirm(experiment: Experiment, ledger: Ledger, confirmed: Ledger, executor: Executor, watcher: Watcher) -> None:
+    note_controls(ledger, confirmed, experiment.config, experiment.space)
     while queue_confirmations(ledger, confirmed, experiment.config):
         watcher.begin_confirm(confirmed)
         executor.run(confirmed, confirmed.take, in_order=False, confirm=experiment.config.confirm)

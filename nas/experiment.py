@@ -5,12 +5,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from nas.samplers import SAMPLERS, sampler_entry
 from reports.objectives import OBJECTIVES, QUALITY
+from reports.view import ControlKind
 from search_spaces import InputError, SearchSpace
 from search_spaces.config import Config
 from search_spaces.errors import unknown
@@ -85,6 +86,11 @@ class ConfirmConfig(Config):
     """More than `seeds` makes the confirmation a race: further seeds, up to this number, go where something is open."""
     budget: int | None = Field(None, ge=1)
     """Trainings that a race may take in all, the baselines' included; without it, as many as it needs."""
+    controls: list[ControlKind] = Field(default_factory=lambda: list(get_args(ControlKind)))
+    """What the architectures of the front are compared with at equal cost: the hand-made placement nearest in
+    parameters and MACs, a random placement that costs the same, the host made wider. None with an empty list."""
+    max_controls: int = Field(6, ge=0)
+    """Architectures that are trained as such in addition, at most; the front's knee and its best come first."""
 
     @field_validator("max_seeds")
     @classmethod
@@ -105,6 +111,13 @@ class ConfirmConfig(Config):
         if budget is not None and seeds is not None and (max_seeds is None or max_seeds <= seeds):
             raise InputError(f"is for a race; give `max_seeds` too, more than `seeds` ({seeds})")
         return budget
+
+    @field_validator("controls")
+    @classmethod
+    def _are_different(cls, controls: list[ControlKind]) -> list[ControlKind]:
+        if len(set(controls)) < len(controls):
+            raise InputError(f"names a kind twice: {', '.join(controls)}")
+        return controls
 
     @property
     def is_race(self) -> bool:

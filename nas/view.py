@@ -10,9 +10,10 @@ from nas.confirm import race_of
 from nas.experiment import ConfirmConfig
 from nas.journal import JOURNAL, read_storage
 from nas.ledger_trial import record_of, rung_results, state_of
+from nas.lineup import lineup_of
 from nas.study import Ledger
 from nas.study_plugins import require_plugins
-from reports.view import State, StudyView, TrialView
+from reports.view import Control, State, StudyView, TrialView
 from search_spaces import Architecture, SearchSpace
 from search_spaces.errors import InputError
 from trials import TrialRecord
@@ -51,14 +52,16 @@ def view_of(storage: BaseStorage, folder: Path) -> StudyView:
     require_plugins(folder, facts)
     experiment = facts["experiment"]
     space = SearchSpace.from_dict(experiment["space"])
+    confirm = _confirm_ledger(storage)
     return StudyView(
         name=folder.name,
         description=experiment["description"],
         experiment=experiment,
         objectives=search.objectives,
         search=_trials(search),
-        confirm=_confirmed(storage, experiment),
-        notes=_notes(storage, search, experiment),
+        confirm=_confirmed(confirm, experiment),
+        notes=_notes(search, confirm, experiment),
+        controls=_controls(search, confirm, experiment),
         num_refused=search.counts().refused,
         command=facts.get("command", f"nas search {folder.name}"),
         path=str(folder),
@@ -68,25 +71,38 @@ def view_of(storage: BaseStorage, folder: Path) -> StudyView:
     )
 
 
-def _confirmed(storage: BaseStorage, experiment: dict[str, Any]) -> tuple[TrialView, ...]:
+def _confirmed(ledger: Ledger | None, experiment: dict[str, Any]) -> tuple[TrialView, ...]:
     """Return the confirmation at the length that the experiment asks for now; empty before it began."""
-    try:
-        ledger = Ledger.load(storage, CONFIRM)
-    except InputError:
-        return ()
     epochs = experiment["confirm"]["epochs"]
-    return tuple(view for view in _trials(ledger) if view.record is None or view.record.epochs == epochs)
+    trials = _trials(ledger) if ledger else ()
+    return tuple(view for view in trials if view.record is None or view.record.epochs == epochs)
 
 
-def _notes(storage: BaseStorage, search: Ledger, experiment: dict[str, Any]) -> tuple[str, ...]:
+def _confirm_ledger(storage: BaseStorage) -> Ledger | None:
+    try:
+        return Ledger.load(storage, CONFIRM)
+    except InputError:
+        return None
+
+
+def _notes(search: Ledger, confirm: Ledger | None, experiment: dict[str, Any]) -> tuple[str, ...]:
     """Return how the confirmation's race stands, if it is one and has begun."""
     config = ConfirmConfig.model_validate(experiment["confirm"])
-    try:
-        ledger = Ledger.load(storage, CONFIRM)
-        race = race_of(search, ledger, config, experiment["search"]["seed"]) if config.is_race else None
-    except InputError:  # nothing to confirm yet, or a budget that is too small for it
+    if confirm is None or not config.is_race or not confirm.trials():
         return ()
-    return (race.in_words,) if race and ledger.trials() else ()
+    try:
+        return (race_of(search, confirm, config, experiment["search"]["seed"]).in_words,)
+    except InputError:  # a budget that is too small for it
+        return ()
+
+
+def _controls(search: Ledger, confirm: Ledger | None, experiment: dict[str, Any]) -> tuple[Control, ...]:
+    """Return what the confirmed architectures are compared with at equal cost; empty before it was chosen."""
+    config = ConfirmConfig.model_validate(experiment["confirm"])
+    try:
+        return lineup_of(search, confirm, config).controls if confirm else ()
+    except InputError:  # as above
+        return ()
 
 
 def _trials(ledger: Ledger) -> tuple[TrialView, ...]:

@@ -32,7 +32,7 @@ data: {source: digits, validation: 100, training: 300}
 train: {epochs: 1, batch_size: 50, lr: 0.1, warmup: 0.5}
 objectives: [accuracy, macs]
 search: {sampler: SAMPLER, trials: 10, seed: 3, workers: 2, random_baselines: 1}
-confirm: {top: 2, seeds: 2, epochs: 2}
+confirm: {top: 2, seeds: 2, epochs: 2, max_controls: 2}
 """
 
 

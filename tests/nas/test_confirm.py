@@ -2,76 +2,22 @@
 
 import random
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from confirmations import config, open_both, run_some, searched, story
 from toy_search import Toy
 
 import nas
 from nas.confirm import confirm_seeds, queue_confirmations, race_of
-from nas.experiment import ExperimentConfig
-from nas.journal import open_storage
-from nas.parameters import Draw
 from nas.progress import Watcher
 from nas.study import Ledger
 from search_spaces.errors import InputError
 
-CONFIG = {
-    "space": "digits-gates",
-    "data": {"source": "digits", "validation": 360},
-    "train": {"epochs": 1, "batch_size": 64, "lr": 0.1},
-}
-
-
-def config(**confirm: object) -> ExperimentConfig:
-    return ExperimentConfig.model_validate({**CONFIG, "confirm": {"epochs": 4, **confirm}})
-
-
-def open_both(folder: Path) -> tuple[Ledger, Ledger]:
-    storage, objectives = open_storage(folder), ["accuracy", "macs"]
-    return Ledger.open(storage, "search", objectives), Ledger.open(storage, "confirm", objectives)
-
-
-def searched(toy: Toy, folder: Path) -> tuple[Ledger, Ledger]:
-    """Return a search of the bare host (trial 0) and proposals 1 to 12, and an empty confirmation.
-
-    Trial n costs 10 + n. Those with odd numbers are on the front, with accuracy 0.5 + 0.02 n; the others lie 0.002 n
-    behind the one before.
-    """
-    search, confirm = open_both(folder)
-    search.add(toy.bare_host(), label="host", seed=0, epochs=1)
-    for n in range(12):
-        indices = (1 + n % 4, n // 4, *[0] * (len(toy.space.decisions) - 2))
-        search.propose(toy.space.decode(indices), Draw(indices, {}, {}), seed=0, epochs=1, batch=(n, 1))
-    for proposal in search.unfinished():
-        n = proposal.number
-        accuracy = 0.5 if n == 0 else 0.5 + 0.02 * n if n % 2 else 0.5 + 0.02 * (n - 1) - 0.002 * n
-        search.record(n, replace(toy.record(proposal, accuracy=accuracy), macs=10 + n, num_validation=10_000))
-    search.tell(in_order=False)
-    return search, confirm
-
-
-def run_some(toy: Toy, confirm: Ledger, order: random.Random, most: int = 10_000) -> int:
-    """Train what is queued in any order, at most so many, with noise that seed and architecture settle."""
-    done = 0
-    while done < most and (waiting := confirm.unfinished()):
-        proposal = order.choice(waiting)
-        noise = random.Random(f"{proposal.architecture.hash} {proposal.seed}").gauss(0, 0.02)
-        accuracy = 0.6 + int(proposal.architecture.hash[:4], 16) / 2**16 / 10 + noise
-        confirm.record(proposal.number, toy.record(proposal, accuracy=accuracy))
-        confirm.tell(in_order=False)
-        done += 1
-    return done
-
-
-def story(confirm: Ledger) -> list[tuple[object, ...]]:
-    return sorted((t.user_attrs["hash"], t.user_attrs["seed"], t.values) for t in confirm.trials())
-
 
 def entrants(search: Ledger, confirm: Ledger, **confirmation: object) -> list[int]:
     chosen = config(**confirmation)
-    return [trial.number for trial in race_of(search, confirm, chosen.confirm, 0).trials]
+    return [each.trial.number for each in race_of(search, confirm, chosen.confirm, 0).entrants if each.trial]
 
 
 def test_plainly_the_front_and_the_baselines_get_all_seeds_at_once(toy: Toy, tmp_path: Path) -> None:
@@ -170,3 +116,19 @@ def test_a_finished_search_is_confirmed_again_as_a_race(
     page = outcome.report.read_text(encoding="utf-8")
     assert outcome.view.notes[0] in page
     assert "decided while they were seen (2 to 3, n below each mean)" in page
+
+
+def test_controls_of_equal_cost_are_trained_and_reported(
+    finished: nas.Outcome, experiments: Path, tmp_path: Path
+) -> None:
+    before = [trial.label for trial in finished.view.confirm]
+    assert {each.kind for each in finished.view.controls} == {"handmade", "random", "wider"}
+    trained = {each.architecture.hash for each in finished.view.controls if each.architecture and not each.reason}
+    assert trained <= {trial.architecture.hash for trial in finished.view.confirm}
+    page = finished.report.read_text(encoding="utf-8")
+    assert "<h3>Against equal cost</h3>" in page
+    assert "Is it attention, or just more compute?" in page
+    shutil.copytree(finished.folder, tmp_path / "study")
+    again = nas.search(str(experiments / "nsga2.yaml"), tmp_path / "study", device="cpu", watcher=Watcher.quiet())
+    assert [trial.label for trial in again.view.confirm] == before
+    assert again.view.controls == finished.view.controls

@@ -168,7 +168,7 @@ def _summarise(
     for (key, group), records in zip(groups.items(), peers, strict=True):
         first, means = group[0], _mean_values(group)
         item = Measured(first.architecture, numbers.get(key), first.role, first.label, records, means, looks=looks)
-        item = replace(item, is_bare_host=not first.architecture.items and key not in view.widened)
+        item = replace(item, is_bare_host=view.is_bare_host(first.architecture))
         if stage == "confirm":  # the search has one seed
             item = replace(item, peers=peers)
             item = replace(item, values=_adjusted_values(view.objectives, item))

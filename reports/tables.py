@@ -96,8 +96,8 @@ def front_rows(view: StudyView) -> list[FrontRow]:
 
 def naming(view: StudyView) -> Naming:
     """Return the short names of the study's modules."""
-    trials = (trial for trial in (*view.search, *view.confirm) if trial.architecture.hash not in view.widened)
-    return naming_of(trial.architecture for trial in trials)
+    architectures = (trial.architecture for trial in (*view.search, *view.confirm))
+    return naming_of(each for each in architectures if each.items or view.is_bare_host(each))
 
 
 def rows_of(summary: Summary, names: Naming) -> list[FrontRow]:

@@ -104,8 +104,6 @@ class StudyView:
         """The hosts' names, or of many their number."""
         return hosts_in_words([bare.host for bare in self.hosts])
 
-    @property
-    def widened(self) -> frozenset[str]:
-        """The hashes of the hosts that were only made wider to cost as much as some architecture."""
-        wider = (each.architecture for each in self.controls if each.kind == "wider" and each.architecture)
-        return frozenset(each.hash for each in wider) - {each.hash for each in self.hosts}
+    def is_bare_host(self, architecture: Architecture) -> bool:
+        """Return whether it is one of the hosts without attention; one that was made wider as a control is not."""
+        return architecture.hash in {host.hash for host in self.hosts}

@@ -105,8 +105,9 @@ def test_the_answer_says_whether_it_is_attention_in_one_sentence() -> None:
     assert f"{SE.id} has +2.10 [" in sentence
 
 
-def test_a_wider_host_is_compared_with_the_host_and_is_no_second_host() -> None:
-    view = controlled()
+@pytest.mark.parametrize("controls", [CONTROLS, ()], ids=["asked for", "not asked for any more"])
+def test_a_wider_host_is_compared_with_the_host_and_is_no_second_host(controls: tuple[Control, ...]) -> None:
+    view = controlled(controls)
     rows = {row.name: row for row in front_rows(view)}
     wider = rows["host width 1.06"]
     assert wider.quality_difference is not None

@@ -40,7 +40,9 @@ def test_a_search_trains_the_trials_and_every_baseline_and_confirms_them(finishe
     confirmed = {(trial.architecture.hash, trial.record.seed) for trial in view.confirm if trial.record}
     num_proposals = len({trial.architecture.hash for trial in view.confirm if trial.role == "proposal"})
     assert 1 <= num_proposals <= 2
-    assert len(confirmed) == len(view.confirm) == 2 * (5 + num_proposals)
+    controls = {trial.label for trial in view.confirm if trial.label} - labels
+    assert 1 <= len(controls) <= 2  # as many as `max_controls` allows, unless the baselines serve
+    assert len(confirmed) == len(view.confirm) == 2 * (5 + num_proposals + len(controls))
 
 
 def test_nothing_is_measured_twice(finished: nas.Outcome) -> None:

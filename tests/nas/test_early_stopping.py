@@ -8,10 +8,10 @@ import pytest
 from optuna.trial import TrialState
 from toy_search import Toy
 
-from nas.confirm import choose
 from nas.early_stopping import EarlyStopping, Rule
 from nas.journal import open_storage
 from nas.ledger_trial import Counts, record_of, rung_results, state_of
+from nas.lineup import choose
 from nas.parameters import Draw
 from nas.proposer import Proposer
 from nas.samplers import SAMPLERS

@@ -1,6 +1,5 @@
 """Driving a study: propose, train, record, confirm, report; from the start or from where it stopped."""
 
-import os
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +21,8 @@ from nas.experiment import Experiment, changes, load_experiment
 from nas.journal import open_storage
 from nas.lineup import note_controls, room_in
 from nas.local_pool import LocalPool
+from nas.memory_limit import memory_limit_of
+from nas.num_workers import settle_workers
 from nas.progress import Watcher
 from nas.proposer import Proposer, SearchPlan
 from nas.study import Ledger
@@ -92,12 +93,14 @@ def search(
     room_in(loaded.config.confirm, len(baselines))  # refuses a budget that cannot be enough
     devices = _devices(device)
     check_graphs(task.train, torch.device("cpu" if devices[0] == "auto" else devices[0]))
-    num_workers = workers or _num_workers(loaded.config.search.workers, devices)
+    memory_limit = memory_limit_of(loaded, devices[0])
     with DriverLock(folder):
         storage = open_storage(folder)
         ledgers = _open_ledgers(storage, loaded, baselines, command or _command(), plugins)
-        proposer = Proposer(ledgers[0], loaded.space, _plan(loaded))
-        with LocalPool(num_workers, run_task, threads_per_worker=1) as pool, watcher or Watcher.for_terminal() as shown:
+        proposer = Proposer(ledgers[0], loaded.space, _plan(loaded), memory_limit)
+        shown = watcher or Watcher.for_terminal()
+        num_workers = workers or settle_workers(loaded, ledgers[0], task, devices, shown.say)
+        with LocalPool(num_workers, run_task, threads_per_worker=1) as pool, shown:
             shown.begin_search(loaded, ledgers[0], num_workers)
             executor = Executor(pool, folder, task, devices, shown)
             in_order, stopping = loaded.config.search.deterministic, _early_stopping(loaded, ledgers[0])
@@ -196,15 +199,6 @@ def _devices(device: str) -> list[str]:
     if device in ("auto", "cuda") and torch.cuda.is_available():
         return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     return [device]
-
-
-def _num_workers(asked: int | str, devices: Sequence[str]) -> int:
-    """Return how many trials run at a time; `auto` is one per GPU, or one per CPU core that this process may use."""
-    if isinstance(asked, int):
-        return asked
-    if devices[0].startswith("cuda"):
-        return len(devices)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _command() -> str:

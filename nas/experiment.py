@@ -51,9 +51,12 @@ class SearchConfig(Config):
     seed: int = Field(0, ge=0)
     """Of the sampler and of each trial's training."""
     workers: int | Literal["auto"] = "auto"
-    """Trials at a time. `auto`: as many as CPU cores, each with one thread; on GPUs one each."""
+    """Trials at a time, each with one thread. `auto` is measured: on a CPU as many as cores or half of it, on GPUs as
+    many as fill them."""
     deterministic: bool = True
     """Ask the sampler for whole generations, so that the same seed gives the same search whatever finishes first."""
+    memory_limit: float | None = Field(None, gt=0)
+    """Bytes that a training may take; a proposal that is expected to take more is not trained."""
     random_baselines: int = Field(3, ge=0)
     """Random placements among the baselines."""
     early_stopping: EarlyStoppingConfig | None = None

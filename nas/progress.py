@@ -1,6 +1,5 @@
 """What a person sees while a search runs: a live panel on a terminal, else one plain line per finished trial."""
 
-import time
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,11 +12,15 @@ from rich.text import Text
 from nas.experiment import Experiment
 from nas.ledger_trial import Proposal, state_of
 from nas.study import Ledger
+from nas.time_left import jobs_of_confirmation, jobs_of_search, time_left
+from nas.trained import TrainedTrials
 from reports.objectives import to_minimise
 from reports.pareto import hypervolume_history, nondominated
 from reports.quality import quality_of
 from search_spaces.space.host_choices import hosts_in_words
 from trials import TrialRecord
+from trials.cost_model import Prediction
+from trials.forecast import Forecast
 
 
 class Watcher:
@@ -29,9 +32,11 @@ class Watcher:
         self._running: dict[int, tuple[Proposal, dict[str, Any]]] = {}
         self._phase = ""
         self._ledger: Ledger | None = None
+        self._experiment: Experiment | None = None
+        self._search: Ledger | None = None
+        self._trained: list[TrainedTrials] = []
+        self._forecast = Forecast([])
         self._goal = self._num_workers = 0
-        self._started_at = time.monotonic()
-        self._finished = 0
 
     @staticmethod
     def for_terminal() -> "Watcher":
@@ -57,29 +62,32 @@ class Watcher:
 
     def begin_search(self, experiment: Experiment, ledger: Ledger, num_workers: int) -> None:
         """Begin the search phase: `search.trials` proposals, and the baselines."""
+        self._experiment, self._search = experiment, ledger
         baselines = len(ledger.trials("baseline"))
         self._begin("search", ledger, experiment.config.search.trials + baselines)
         self._num_workers = num_workers
-        self._say(
+        self.say(
             f"searching {experiment.space.size:,} architectures on {hosts_in_words(experiment.space.hosts)}: "
             f"{experiment.config.search.trials} trials and {baselines} baselines of "
             f"{experiment.config.train.epochs} epochs, {num_workers} at a time"
         )
         done = self._num_done()
         if done:
-            self._say(f"going on from {done} finished trials")
+            self.say(f"going on from {done} finished trials")
 
     def begin_confirm(self, ledger: Ledger) -> None:
         """Begin the confirmation: everything that is queued."""
         total = len(ledger.trials())
         self._begin("confirm", ledger, total)
         if left := len(ledger.unfinished()):
-            self._say(f"confirming: {left} trainings of {ledger.unfinished()[0].epochs} epochs")
+            self.say(f"confirming: {left} trainings of {ledger.unfinished()[0].epochs} epochs")
 
     def _begin(self, phase: str, ledger: Ledger, goal: int) -> None:
         self._phase, self._ledger, self._goal = phase, ledger, goal
         self._running.clear()
-        self._started_at, self._finished = time.monotonic(), 0
+        if self._console:
+            self._trained = [TrainedTrials(each) for each in dict.fromkeys((self._search or ledger, ledger))]
+            self._look_ahead()
 
     def started(self, proposal: Proposal) -> None:
         """Take note that a training started (or started again)."""
@@ -97,23 +105,24 @@ class Watcher:
     def finished(self, proposal: Proposal, record: TrialRecord) -> None:
         """Take note of a finished, stopped or failed trial, and say so."""
         self._running.pop(proposal.number, None)
-        self._finished += 1
         if self._console is None:
             return
+        self._look_ahead()
         what = proposal.label or proposal.architecture.id
         head = f"{self._phase} {proposal.number:>3} {what:<16}"
         if record.status == "failed" or record.accuracy is None:
-            self._say(f"{head} FAILED: {record.reason}")
+            self.say(f"{head} FAILED: {record.reason}")
         else:
             quality = quality_of([record])
             stopped = f"stopped at {record.epochs} of {proposal.epochs} epochs, " * (record.epochs < proposal.epochs)
-            self._say(
+            self.say(
                 f"{head} {stopped}{quality.words} {quality.value(record) or 0:.2%}  loss {record.loss:.4f}  "
                 f"{record.params:,} params  {record.macs:,} MACs  {record.wall_s:.1f} s   [{self._standing()}]"
             )
         self.refresh()
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Print a line."""
         if self._console:
             self._console.print(line, markup=False)
 
@@ -140,10 +149,25 @@ class Watcher:
         if complete and self._phase == "search":
             points = to_minimise([t.values for t in complete], self._ledger.objectives)
             parts.append(f"front {nondominated(points).sum()}, hypervolume {hypervolume_history(points)[-1]:.3f}")
-        if self._finished:
-            left = (self._goal - done) * (time.monotonic() - self._started_at) / self._finished
-            parts.append(f"about {_duration(left)} left" + (" before confirming" if self._phase == "search" else ""))
+        if left := self._time_left():
+            parts.append(f"about {_in_words(left)} left")
         return ", ".join(parts)
+
+    def _look_ahead(self) -> None:
+        """Forecast anew, from all that is trained."""
+        self._forecast = Forecast([each for trained in self._trained for each in trained.all()])
+
+    def _time_left(self) -> Prediction | None:
+        """Return the seconds to the end, the confirmation included; None as long as nothing is known."""
+        if self._experiment is None or self._search is None or self._ledger is None:
+            return None
+        config, done = self._experiment.config, {n: epoch.get("epoch", 0) for n, (_, epoch) in self._running.items()}
+        if self._phase == "search":
+            jobs = jobs_of_search(config, self._search, done, self._num_workers)
+            jobs += jobs_of_confirmation(config, self._search)
+        else:
+            jobs = jobs_of_confirmation(config, self._search, self._ledger, done)
+        return time_left(jobs, self._forecast, self._num_workers)
 
     def _num_done(self) -> int:
         assert self._ledger is not None
@@ -152,6 +176,12 @@ class Watcher:
     def _num_failed(self) -> int:
         assert self._ledger is not None
         return sum(self._ledger.counts(role).failed for role in ("proposal", "baseline"))
+
+
+def _in_words(left: Prediction) -> str:
+    if left.low is None or left.high is None:
+        return _duration(left.value)
+    return f"{_duration(left.value)} ({_duration(left.low)} to {_duration(left.high)})"
 
 
 def _duration(seconds: float) -> str:

@@ -6,16 +6,19 @@ which worker is faster; and since the study holds all that a draw depends on, a 
 as if it had not been.
 """
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from nas.ledger_trial import Proposal, state_of
+from nas.ledger_trial import Proposal, Role, state_of
+from nas.memory_limit import MemoryLimit
 from nas.parameters import Draw
 from nas.samplers import ExhaustiveSampler, make_sampler, sampler_entry
 from nas.study import Key, Ledger
+from nas.trained import TrainedTrials
 from search_spaces import Architecture, SearchSpace
 
 MOST_REDRAWS = 64
@@ -47,7 +50,9 @@ class Proposer:
         InputError: The sampler is unknown, or not for this space.
     """
 
-    def __init__(self, ledger: Ledger, space: SearchSpace, plan: SearchPlan) -> None:
+    def __init__(
+        self, ledger: Ledger, space: SearchSpace, plan: SearchPlan, memory_limit: MemoryLimit | None = None
+    ) -> None:
         entry = sampler_entry(plan.sampler)
         # Kept from the first start: a search whose number of trials is raised later goes on with the same
         # population.
@@ -55,9 +60,11 @@ class Proposer:
         self._sampler = make_sampler(plan.sampler, space, ledger.directions, generation)
         if "generation" not in ledger.attributes:
             ledger.set_attribute("generation", generation)
-        self._ledger, self._space, self._plan = ledger, space, plan
+        self._ledger, self._space, self._plan, self._memory_limit = ledger, space, plan, memory_limit
         self._architectures: dict[tuple[int, ...], Architecture] = {}
         self._scan = self._shuffled_space()
+        self._put_off: deque[tuple[int, ...]] = deque()
+        self._trained = TrainedTrials(ledger)
 
     @property
     def exhausted(self) -> bool:
@@ -84,7 +91,7 @@ class Proposer:
         if self._finish_batch():
             return
         counts = self._ledger.counts()
-        untold = sum(not t.state.is_finished() for t in self._ledger.trials("proposal"))
+        untold = self._num_untold()
         room = self._plan.trials - counts.trained - counts.unfinished
         must_wait = self._plan.deterministic and self._sampler.learns and untold > 0
         if counts.waiting or room <= 0 or must_wait or self.exhausted:
@@ -93,6 +100,14 @@ class Proposer:
         number = accepted[-1].user_attrs["batch"][0] + 1 if accepted else 0
         size = min(self._sampler.generation, room) if self._plan.deterministic else 1
         self._ask((number, size), size)
+
+    def _num_untold(self) -> int:
+        """Count the proposals without a result; with a memory limit, whose forecast reads them, the baselines too.
+
+        Not before the first batch, which does not wait for them.
+        """
+        role: Role | None = "proposal" if self._memory_limit is None or not self._accepted() else None
+        return sum(not t.state.is_finished() for t in self._ledger.trials(role))
 
     def _finish_batch(self) -> bool:
         missing = self._open_batch()
@@ -112,6 +127,8 @@ class Proposer:
         return ((number, size), size - num_asked) if num_asked < size else None
 
     def _ask(self, batch: tuple[int, int], num_proposals: int) -> None:
+        if self._memory_limit:
+            self._memory_limit.learn(self._trained.of(self._told_before(batch[0])))
         for _ in range(num_proposals):
             if not self._ask_one(batch):
                 self._ledger.set_attribute("exhausted", True)
@@ -131,6 +148,19 @@ class Proposer:
                 self._propose(self._sampler.adopt(indices), batch)
                 return True
         return False
+
+    def _told_before(self, batch: int) -> list[FrozenTrial]:
+        """Return the trained trials that a forecast for a batch may read: the same ones whenever it is asked for.
+
+        In a deterministic search those are all trials before the batch; none where batches do not wait for each
+        other, and none for the first.
+        """
+        finished = [t for t in self._ledger.trials() if t.state.is_finished() and "refused" not in t.user_attrs]
+        if not self._plan.deterministic:
+            return finished
+        if not self._sampler.learns or batch == 0:
+            return []
+        return [t for t in finished if t.user_attrs.get("batch", (-1, 0))[0] < batch]
 
     def _propose(self, draw: Draw, batch: tuple[int, int]) -> None:
         architecture = self._architecture(draw.indices)
@@ -160,10 +190,31 @@ class Proposer:
                 neighbours = self._space.neighbours(tuple(trial.user_attrs["indices"]))
                 yield from (neighbours[i] for i in generator.permutation(len(neighbours)))
         if self._space.size <= MOST_TO_SCAN:
-            for indices in self._scan:  # noqa: UP028 (`yield from` would close the scan with this generator)
-                yield indices
+            yield from self._scanned()
         else:
             yield from (self._space.sample_indices(generator) for _ in range(MOST_REDRAWS))
+
+    def _scanned(self) -> Iterator[tuple[int, ...]]:
+        """Go on through the shuffled space; what only the memory limit keeps out is looked at again each time.
+
+        A forecast changes, every other refusal is for good. Looked at first, such things come in the order in which
+        a scan from the beginning, as a restarted search has it, would find them.
+        """
+        kept = []
+        try:
+            while self._put_off:
+                indices = self._put_off.popleft()
+                if self._needs_too_much(indices):
+                    kept.append(indices)
+                else:
+                    yield indices
+        finally:
+            self._put_off.extendleft(reversed(kept))
+        for indices in self._scan:
+            if self._needs_too_much(indices):
+                self._put_off.append(indices)
+            else:
+                yield indices
 
     def _shuffled_space(self) -> Iterator[tuple[int, ...]]:
         # Never started again: what was refused once stays refused.
@@ -172,7 +223,12 @@ class Proposer:
 
     def _refusal(self, indices: tuple[int, ...], known: Mapping[Key, int]) -> str | None:
         number = known.get((self._architecture(indices).hash, self._plan.trial_seed, self._plan.epochs))
-        return self._space.violation(indices) if number is None else f"repeats trial {number}"
+        if number is not None:
+            return f"repeats trial {number}"
+        return self._space.violation(indices) or self._needs_too_much(indices)
+
+    def _needs_too_much(self, indices: tuple[int, ...]) -> str | None:
+        return self._memory_limit.violation(self._architecture(indices)) if self._memory_limit else None
 
     def _architecture(self, indices: tuple[int, ...]) -> Architecture:
         if indices not in self._architectures:

@@ -94,6 +94,11 @@ def replaced_cost(host: HostConfig, site: Site) -> Cost:
 
 @lru_cache(maxsize=10_000)
 def _own_cost(host: HostConfig, start: str, end: str) -> Cost:
+    return count_cost(*own_attention(host, start, end))
+
+
+def own_attention(host: HostConfig, start: str, end: str) -> tuple[nn.Module, torch.Tensor]:
+    """Return the part of a host between two nodes of its graph as a module of its own, and what it reads."""
     graph = trace_host(host)
     alone = fx.Graph()
     copies = {graph.node(start): alone.placeholder("x")}
@@ -101,7 +106,7 @@ def _own_cost(host: HostConfig, start: str, end: str) -> Cost:
         copies[node] = alone.node_copy(node, copies.__getitem__)
     alone.output(copies[graph.node(end)])
     image = torch.empty(1, *graph.shapes[graph.node(start)], device="meta")
-    return count_cost(fx.GraphModule(graph.root, alone).eval(), image)
+    return fx.GraphModule(graph.root, alone).eval(), image
 
 
 def _module_cost(host: HostConfig, site: Site, spec: ModuleSpec) -> Cost:

@@ -2,16 +2,16 @@
 
     python benchmarks/cost_model.py --seconds 150 --out benchmarks/results/cost_model.json
 
-Random placements of ResNet-20, from none to all decisions occupied, are trained one after the other for two epochs by one
-thread: on digits (8x8), and on random images of CIFAR's size (32x32). Every fourth trial is the bare host again, which
-says how much the same trial differs from itself; it takes no part in the rest.
+Random placements of ResNet-20, from none to all decisions occupied, are trained one after the other for two epochs by
+one thread: on digits (8x8), and on random images of CIFAR's size (32x32). Every fourth trial is the bare host again,
+which says how much the same trial differs from itself; it takes no part in the rest.
 
-`time`: per training image and epoch, in CPU time of the process (the wall clock's share of it), since the machine may be
-shared. `memory`: as records have it; on a CPU that is the process's, interpreter included. Errors are root mean
+`time`: per training image and epoch, in CPU time of the process (the wall clock's share of it), since the machine may
+be shared. `memory`: as records have it; on a CPU that is the process's, interpreter included. Errors are root mean
 squares of the logarithm of predicted / measured, roughly relative errors, where each trial is predicted from all others
-(`all`) or from the eight before it (`eight`). Alternatives: the mean (of logarithms) of the others, and that of what they
-took per MAC. `covered`: how often a trial lies within the interval that the others give; its nominal coverage stands
-beside it. `width`: the median of its upper over its lower end.
+(`all`) or from the eight before it (`eight`). Alternatives: the mean (of logarithms) of the others, and that of what
+they took per MAC. `covered`: how often a trial lies within the interval that the others give; its nominal coverage
+stands beside it. `width`: the median of its upper over its lower end.
 """
 
 import argparse

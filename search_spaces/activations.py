@@ -73,6 +73,8 @@ def _of_own_attention(host: HostConfig, start: str, end: str) -> Activations:
 @lru_cache(maxsize=10_000)
 def _of_module(host: HostConfig, site: Site, spec: ModuleSpec) -> Activations:
     module, kind = module_on_meta(host, site, spec), entry(spec.module).kind
+    if kind == "removal":  # it has a forward pass of its own, but none in the network
+        return Activations(0, 0)
     if kind != "weights":
         return _count(module, *meta_inputs(kind, _image(site), [_image(source) for source in bridged(site, spec)]))
     graph, conv = trace_host(host), conv_at(host, site)

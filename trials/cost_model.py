@@ -28,7 +28,8 @@ LEAST_FOR_AN_INTERVAL = math.ceil(1 / (1 - COVERAGE) - 1e-9) - 1
 
 _SD_OF_LOGS, _SD_OF_COUNTS, _NOISE = 0.5, 0.02, 0.1
 """The ridge as a prior: what one unit of a logarithm, and one module, add to the logarithm of a quantity; and what the
-same architecture differs by from trial to trial. In `benchmarks/cost_model.py` half and twice of each were alike."""
+same architecture differs by from trial to trial. Not tuned: with 1.5 to 20 for the ratio of the first to
+the noise and 0 to 0.6 for that of the second, errors on two sets of real trials differed by 15 % at most."""
 
 Floats = npt.NDArray[np.float64]
 Modules = Mapping[tuple[str, tuple[int, int] | None], int]

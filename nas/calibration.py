@@ -78,7 +78,7 @@ def choose_workers(
     why = "no more were tried"
     for num in candidates:
         if not fits(num):
-            why = f"{num} did not start in time, or memory does not suffice for them"
+            why = f"the memory does not suffice for {num}"
             break
         if out_of_time():
             why = f"the time for measuring was up before {num}"
@@ -159,14 +159,17 @@ class Processes:
         config: of the search's trials, on the device.
         num_train: its training images.
         most: how many processes to start.
+        most_s: seconds from now after which nothing is waited for.
     """
 
-    def __init__(self, host: Architecture, config: TrialConfig, num_train: int, most: int) -> None:
+    def __init__(
+        self, host: Architecture, config: TrialConfig, num_train: int, most: int, most_s: float = MOST_SECONDS
+    ) -> None:
         self._host, self._config, self._most = host, config, most
         steps = max(1, min(_STEPS, num_train // config.train.batch_size))
         self._images = steps * config.train.batch_size
         self._pool = LocalPool[BriefTraining, Memory | None](most, "nas.calibration:train_briefly")
-        self._deadline = time.monotonic() + MOST_SECONDS
+        self._deadline = time.monotonic() + most_s
         self._epochs = 2
         self._last_s = 0.0
         self._memory: list[Memory] = []
@@ -179,13 +182,17 @@ class Processes:
     def __exit__(self, *_: object) -> None:
         self._pool.kill()  # they hold nothing, and some may still be training
 
-    def warm_up(self) -> None:
-        """Start all processes and let each train for a moment; some may fail, on a GPU for want of memory."""
+    def warm_up(self) -> bool:
+        """Start all processes, let each train for a moment, and return whether they were in time.
+
+        Some may fail, on a GPU for want of memory.
+        """
         ends, self._memory = self._train(self._most, epochs=3)
         self._num_ready = len(ends)
         if ends:
             epoch_s = median(each[-1] - each[-2] for each in ends)
             self._epochs = min(200, max(4, round(_ROUND_S / max(epoch_s, 1e-4))))
+        return not self._pool.busy
 
     def measure(self, num: int) -> float:
         """Return the images per second of so many at once; 0 if one of them failed."""
@@ -239,12 +246,19 @@ class Processes:
 
 
 def calibrate(
-    host: Architecture, config: TrialConfig, num_train: int, candidates: Sequence[int], default: int
+    host: Architecture,
+    config: TrialConfig,
+    num_train: int,
+    candidates: Sequence[int],
+    default: int,
+    *,
+    most_s: float = MOST_SECONDS,
 ) -> Calibration:
     """Measure which of the candidates is best; the default if fewer than two of them can be measured."""
     try:
-        with Processes(host, config, num_train, max(candidates)) as processes:
-            processes.warm_up()
+        with Processes(host, config, num_train, max(candidates), most_s) as processes:
+            if not processes.warm_up():
+                return Calibration(default, {}, f"{max(candidates)} processes were not ready after {most_s:.0f} s")
             found = choose_workers(
                 candidates, processes.measure, fits=processes.fits, out_of_time=processes.out_of_time
             )

@@ -13,8 +13,9 @@ from trials.forecast import Forecast, Trained, least_memory_bytes
 class MemoryLimit:
     """Says which architectures need too much.
 
-    Once the forecast has an interval, from nine trials on, its upper end counts; before that only what training
-    certainly takes.
+    Once the forecast has an interval, from nine trials on, its upper end counts, unless something larger was trained
+    within the limit; before that only what training certainly takes. Without the exception the interval of a few
+    unlike trials can be so wide that nothing is left.
 
     Args:
         limit_bytes: what a training may take.
@@ -36,7 +37,10 @@ class MemoryLimit:
         if least > self._limit:
             return f"memory limit: training takes at least {least:,} bytes, above {self._limit:,.0f}"
         expected = self._forecast.memory_bytes(architecture)
+        proven = self._forecast.proven_memory_bytes(architecture)
         if expected is None or expected.high is None or expected.high <= self._limit:
+            return None
+        if proven is not None and proven <= self._limit:
             return None
         return (
             f"memory limit: training is expected to take {expected.low or 0:,.0f} to {expected.high:,.0f} bytes, "

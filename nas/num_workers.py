@@ -49,7 +49,8 @@ def settle_workers(
     say("measuring how many trials at a time are fastest here ...")
     on_one = config.model_copy(update={"device": devices[0]})
     found = calibrate(_typical_host(experiment), on_one, num_train, candidates, default)
-    search.set_attribute(CALIBRATION, {"machine": machine, "measured": found.to_dict()})
+    if found.images_per_s:
+        search.set_attribute(CALIBRATION, {"machine": machine, "measured": found.to_dict()})
     return _tell(found, len(devices), say)
 
 

@@ -35,6 +35,7 @@ class Forecast:
         self._overhead_s = statistics.median(_overhead_s(record) for _, record in alike) if alike else 0.0
         self._time = _law(alike, [_epoch_s(record) / record.num_train for _, record in alike], _macs)
         self._memory = _law(measured, [float(record.memory_bytes or 0) for _, record in measured], lambda _: 1.0)
+        self._measured = [(features_of(each), record.memory_bytes or 0) for each, record in measured]
         self._times: dict[Architecture, Prediction | None] = {}
 
     def seconds(self, architecture: Architecture, epochs: float, *, started: bool = False) -> Prediction | None:
@@ -57,6 +58,11 @@ class Forecast:
     def memory_bytes(self, architecture: Architecture) -> Prediction | None:
         """Return the peak memory of a trial, or None if none was measured yet."""
         return self._memory.predict(features_of(architecture))
+
+    def proven_memory_bytes(self, architecture: Architecture) -> int | None:
+        """Return what something took that has no less of anything that is counted; None without such a trial."""
+        own = features_of(architecture)
+        return min((memory for features, memory in self._measured if _covers(features, own)), default=None)
 
 
 def least_memory_bytes(architecture: Architecture, train: TrainConfig, bytes_per_element: int) -> int:
@@ -81,6 +87,10 @@ def _like_the_last(trained: Sequence[Trained]) -> list[Trained]:
 
 def _circumstances(record: TrialRecord) -> tuple[str, str, str]:
     return record.device, record.precision, record.memory_method
+
+
+def _covers(features: Features, other: Features) -> bool:
+    return features.params >= other.params and features.written >= other.written and features.kept >= other.kept
 
 
 def _law(trained: Sequence[Trained], values: Sequence[float], scale: Scale) -> Law:

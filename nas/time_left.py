@@ -3,11 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
+
+from optuna.trial import FrozenTrial
 
 from nas.confirm import confirm_seeds
 from nas.experiment import ConfirmConfig, ExperimentConfig
-from nas.study import Ledger, Proposal
+from nas.ledger_trial import state_of, target_of
+from nas.study import Ledger
 from search_spaces import Architecture
 from trials.cost_model import Prediction
 from trials.forecast import Forecast
@@ -57,18 +59,18 @@ def jobs_of_search(config: ExperimentConfig, search: Ledger, done: Mapping[int, 
     Args:
         config: of the experiment.
         search: its ledger.
-        done: epochs of what is running, by the number of its trial.
+        done: epochs of what is running, also those that it went on from, by the number of its trial.
         num_workers: how many train at a time; at the end of a generation some of them have nothing to do.
     """
-    records = [t.user_attrs["record"] for t in search.trials("proposal") if "record" in t.user_attrs]
-    reached = [len(record["history"]) for record in records if record["status"] != "failed"]
-    jobs = [_unfinished(each, done, reached if each.role == "proposal" else ()) for each in search.unfinished()]
+    jobs = [_unfinished(config, search, trial, done.get(trial.number, 0)) for trial in _open_trials(search)]
     counts = search.counts()
-    future = 0 if search.attributes.get("exhausted") else config.search.trials - counts.complete
-    future = max(0, future - counts.running - counts.waiting)
+    future = max(0, config.search.trials - counts.trained - counts.unfinished)
+    if search.attributes.get("exhausted"):
+        future = 0
     typical = _typical(search)
     times = Times.exactly(_in_rounds(future, config, search, num_workers)).share(max(1, len(typical)))
-    epochs = _epochs_left(config.train.epochs, 0, reached)
+    stopping = config.search.early_stopping
+    epochs = _epochs_ahead(config, [*(stopping.rungs if stopping else ()), config.train.epochs], 0)
     return jobs + ([Job(each, epochs, times) for each in typical] if future else [])
 
 
@@ -85,7 +87,7 @@ def jobs_of_confirmation(
         each = count_trainings(config.confirm, len(baselines)).share(top + len(baselines))
         of_one_chosen = each.share(max(1, len(chosen)) / top)
         return [Job(a, epochs, each) for a in baselines] + [Job(a, epochs, of_one_chosen) for a in chosen]
-    queued = [_unfinished(each, done or {}) for each in confirm.unfinished()]
+    queued = [_unfinished(config, confirm, each, (done or {}).get(each.number, 0)) for each in _open_trials(confirm)]
     if not config.confirm.is_race:
         return queued
     more = count_trainings(config.confirm, len(baselines)).without(len(confirm.trials()))
@@ -128,15 +130,42 @@ def _span(work: Sequence[tuple[float, float]], num_workers: int) -> float:
     return max(total / num_workers, max((seconds for times, seconds in work if times), default=0.0))
 
 
-def _unfinished(proposal: Proposal, done: Mapping[int, int], reached: Sequence[int] = ()) -> Job:
-    behind = done.get(proposal.number, 0)
-    return Job(proposal.architecture, _epochs_left(proposal.epochs, behind, reached), started=behind > 0)
+def _open_trials(ledger: Ledger) -> list[FrozenTrial]:
+    return [trial for trial in ledger.trials() if state_of(trial) in ("waiting", "running", "paused")]
 
 
-def _epochs_left(epochs: int, behind: int, reached: Sequence[int]) -> float:
-    """Return how many epochs are to be expected: those that the trials before had left when they were there."""
-    further = [each - behind for each in reached if each > behind]
-    return fmean(further) if further else epochs - behind
+def _unfinished(config: ExperimentConfig, ledger: Ledger, trial: FrozenTrial, done: int) -> Job:
+    """Return what is left of a trial of which so many epochs are done in its present leg."""
+    rungs, target, is_paused = trial.user_attrs.get("rungs", ()), target_of(trial), state_of(trial) == "paused"
+    before = max((rung for rung in rungs if rung < target or (is_paused and rung == target)), default=0)
+    ends = [end for end in (*rungs, trial.user_attrs["epochs"]) if end > before]
+    epochs = _epochs_ahead(config, ends, max(done, _stable(config, before)))
+    chance = _share_that_goes_on(config) if is_paused else 1.0
+    return Job(ledger.architecture(trial), chance * epochs, started=done > 0)
+
+
+def _epochs_ahead(config: ExperimentConfig, ends: Sequence[int], behind: int) -> float:
+    """Return the epochs of trainings that end after so many each, as far as early stopping lets a trial come.
+
+    A rung's cool-down is no part of the training that goes on from it.
+    """
+    epochs, chance = 0.0, 1.0
+    for end in ends:
+        epochs += chance * (end - behind)
+        behind = _stable(config, end)
+        chance *= _share_that_goes_on(config)
+    return epochs
+
+
+def _stable(config: ExperimentConfig, epochs: int) -> int:
+    return config.train.model_copy(update={"epochs": epochs}).stable_epochs if epochs else 0
+
+
+def _share_that_goes_on(config: ExperimentConfig) -> float:
+    stopping = config.search.early_stopping
+    if stopping is None:
+        return 1.0
+    return 1 - (1 - 1 / stopping.reduction_factor) * (1 - stopping.let_live)
 
 
 def _typical(search: Ledger) -> list[Architecture]:

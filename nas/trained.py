@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from optuna.trial import FrozenTrial
 
+from nas.ledger_trial import record_of
 from nas.study import Ledger
-from trials import TrialRecord
 from trials.forecast import Trained
 
 
@@ -17,15 +17,14 @@ class TrainedTrials:
         self._read: dict[int, Trained] = {}
 
     def of(self, trials: Iterable[FrozenTrial]) -> list[Trained]:
-        """Return what was trained in those trials that have a record, in their order."""
-        return [self._of(trial) for trial in trials if "record" in trial.user_attrs]
+        """Return what was trained in those trials that have a result, in their order."""
+        return [trained for trial in trials if (trained := self._of(trial))]
 
     def all(self) -> list[Trained]:
         """Return everything that was trained, in the order of the study."""
         return self.of(self._ledger.trials())
 
-    def _of(self, trial: FrozenTrial) -> Trained:
-        if trial.number not in self._read:
-            record = TrialRecord.from_dict(trial.user_attrs["record"])
+    def _of(self, trial: FrozenTrial) -> Trained | None:
+        if trial.number not in self._read and (record := record_of(trial)):
             self._read[trial.number] = self._ledger.architecture(trial), record
-        return self._read[trial.number]
+        return self._read.get(trial.number)

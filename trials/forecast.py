@@ -106,7 +106,8 @@ def _epoch_s(record: TrialRecord) -> float:
 
 
 def _overhead_s(record: TrialRecord) -> float:
-    return max(0.0, record.wall_s - sum(epoch.wall_s for epoch in record.history))
+    own = (epoch.wall_s for epoch in record.history if epoch.epoch >= record.first_epoch)
+    return max(0.0, record.wall_s - sum(own))
 
 
 def assumed_epoch_s(architecture: Architecture, device: torch.device, num_train: int, batch_size: int) -> float:

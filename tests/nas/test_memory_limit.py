@@ -8,10 +8,11 @@ import pytest
 from toy_search import Toy
 
 import nas
+from nas.ledger_trial import Proposal, state_of
 from nas.memory_limit import MemoryLimit
 from nas.progress import Watcher
 from nas.proposer import Proposer, SearchPlan
-from nas.study import Ledger, Proposal, state_of
+from nas.study import Ledger
 from search_spaces import Architecture, SearchSpace
 from search_spaces.activations import measure_activations
 from search_spaces.errors import InputError
@@ -19,7 +20,7 @@ from trials import TrainConfig
 from trials.record import EpochResult, TrialRecord
 
 TRAIN = TrainConfig(epochs=2, batch_size=8, lr=0.1, warmup=0)
-LIMIT = 2.6e8
+LIMIT = 2.1e8
 
 
 def true_memory(architecture: Architecture) -> int:
@@ -74,10 +75,12 @@ def test_what_is_expected_to_need_too_much_is_not_trained(
     ledger = with_memory.drive(tmp_path, with_memory.plan(name, 48, seed=1), workers=3)
     assert refused_for_memory(ledger)
     late = [memory for batch, memory in batches(ledger) if batch > 3]
-    assert late
-    assert max(late) <= LIMIT
     first = [memory for batch, memory in batches(ledger) if batch == 0]
     assert max(first) > LIMIT  # nothing was known then
+    assert late
+    # The interval's upper end is right nine times out of ten, and where it errs, then by little.
+    assert sum(memory > LIMIT for memory in late) <= len(late) / 10
+    assert max(late) < 1.01 * LIMIT
 
 
 @pytest.mark.parametrize("name", ["nsga2", "tpe", "random"])
@@ -93,7 +96,7 @@ def test_the_same_is_refused_whatever_finishes_first(
     assert stories[0] == stories[1]
 
 
-def test_a_search_that_is_raised_step_by_step_refuses_what_it_refuses_in_one_go_after_each_generation(
+def test_a_search_whose_driver_dies_after_each_training_refuses_the_same(
     with_memory: Toy, limited: Callable[[float], None], tmp_path: Path
 ) -> None:
     limited(LIMIT)

@@ -8,8 +8,12 @@ import pytest
 from toy_search import Toy
 
 from nas.experiment import ConfirmConfig, ExperimentConfig
+from nas.journal import open_storage
+from nas.ledger_trial import Proposal
+from nas.parameters import Draw
 from nas.study import Ledger
 from nas.time_left import Job, Times, count_trainings, jobs_of_confirmation, jobs_of_search, time_left
+from search_spaces import Architecture
 from trials.forecast import Forecast
 from trials.record import EpochResult, TrialRecord
 
@@ -32,18 +36,10 @@ def trained(record: TrialRecord, epochs: int, epoch_s: float = 2.0) -> TrialReco
     return replace(record, history=history, wall_s=epochs * epoch_s, num_train=100)
 
 
-def propose(toy: Toy, ledger: Ledger, number: int) -> int:
-    from nas.parameters import Draw
-
+def propose(toy: Toy, ledger: Ledger, number: int, epochs: int = 4, rungs: tuple[int, ...] = ()) -> None:
     indices = toy.space.at(number)
-    draw = Draw(indices, {}, {}, {})
-    return ledger.propose(toy.space.decode(indices), draw, seed=0, epochs=4, batch=(number, 1))
-
-
-def finish(toy: Toy, ledger: Ledger, epochs: int) -> None:
-    proposal = toy.take(ledger)
-    ledger.record(proposal.number, trained(toy.record(proposal), epochs))
-    ledger.tell(in_order=False)
+    architecture, draw = toy.space.decode(indices), Draw(indices, {}, {}, {})
+    ledger.propose(architecture, draw, seed=0, epochs=epochs, batch=(number, 1), rungs=rungs)
 
 
 def total(jobs: list[Job]) -> float:
@@ -62,17 +58,20 @@ def test_queued_running_and_future_trials_count_with_their_epochs(toy: Toy, tmp_
     assert [job.started for job in jobs[:4]] == [False, True, False, False]
 
 
-def test_what_ended_early_makes_those_to_come_shorter(toy: Toy, tmp_path: Path) -> None:
-    ledger = toy.open(tmp_path)
-    for number in range(1, 6):
-        propose(toy, ledger, number)
-    for epochs in (1, 1, 4):
-        finish(toy, ledger, epochs)
-    running = toy.take(ledger).number
-    jobs = jobs_of_search(config_of(), ledger, {running: 2}, 1)
-    # The one that is past epoch 2 has the 2 epochs before it that the only one had that came so far; the queued one and
-    # the five to come have the mean of 1, 1 and 4.
-    assert total(jobs) == pytest.approx(2 + 2 + 5 * 2)
+def test_early_stopping_makes_those_to_come_shorter_and_pays_for_each_cool_down(toy: Toy, tmp_path: Path) -> None:
+    train = {"epochs": 40, "batch_size": 50, "lr": 0.1, "warmup": 0, "schedule": "wsd", "cooldown": 0.2}
+    stopping = {"rungs": [5, 10], "reduction_factor": 2, "let_live": 0}
+    search = {"trials": 4, "deterministic": False, "early_stopping": stopping}
+    config, ledger = config_of(train=train, search=search), toy.open(tmp_path)
+    for number in (1, 2, 3):
+        propose(toy, ledger, number, epochs=40, rungs=(5, 10))
+    paused, running = toy.take(ledger), toy.take(ledger)
+    ledger.record(paused.number, trained(toy.record(paused), 5))
+    jobs = jobs_of_search(config, ledger, {running.number: 3}, 1)
+    # Legs go to 5, from 4 to 10, and from 8 to 40; half of the trials go on from each.
+    later = (10 - 4) + (40 - 8) / 2
+    assert [job.epochs for job in jobs[:3]] == [later / 2, 2 + later / 2, 5 + later / 2]
+    assert total(jobs[3:]) == pytest.approx(5 + later / 2)
 
 
 def test_a_failed_trial_says_nothing_about_how_long_trials_are(toy: Toy, tmp_path: Path) -> None:
@@ -105,8 +104,6 @@ def test_the_confirmation_counts_before_and_while_it_runs(toy: Toy, tmp_path: Pa
     search.add(toy.bare_host(), label="host", seed=0, epochs=4)
     assert total(jobs_of_confirmation(config_of(), search)) == pytest.approx((3 + 1) * 2 * 6)
     assert jobs_of_confirmation(config_of(confirm={"top": 0}), search) == []
-    from nas.journal import open_storage
-
     confirm = Ledger.open(open_storage(tmp_path), "confirm", search.objectives)
     for seed in (1, 2):
         confirm.add(toy.bare_host(), label="host", seed=seed, epochs=6)
@@ -143,7 +140,5 @@ def test_without_a_trial_the_time_is_unknown_and_with_ten_it_has_a_range(toy: To
     assert 10 * 0.5 < found.low < 20 * 1.0 < found.value < 20 * 1.9 < found.high < 30 * 3.0
 
 
-def _proposal(architecture: Any) -> Any:
-    from nas.study import Proposal
-
-    return Proposal(0, architecture, 0, 4, "proposal", None)
+def _proposal(architecture: Architecture) -> Proposal:
+    return Proposal(0, architecture, 0, 4, "proposal", None, 4)

@@ -180,7 +180,7 @@ class Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.kill()  # they hold nothing, and some may still be training
+        self._pool.close()
 
     def warm_up(self) -> bool:
         """Start all processes, let each train for a moment, and return whether they were in time.

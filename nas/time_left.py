@@ -83,7 +83,7 @@ def jobs_of_confirmation(
     baselines = [search.architecture(t) for t in search.trials("baseline")]
     chosen = _typical(search)
     if confirm is None:
-        top, epochs = config.confirm.top, config.confirm.epochs
+        top, epochs = config.confirm.top + num_controls(config.confirm), config.confirm.epochs
         each = count_trainings(config.confirm, len(baselines)).share(top + len(baselines))
         of_one_chosen = each.share(max(1, len(chosen)) / top)
         return [Job(a, epochs, each) for a in baselines] + [Job(a, epochs, of_one_chosen) for a in chosen]
@@ -96,14 +96,17 @@ def jobs_of_confirmation(
 
 def count_trainings(config: ConfirmConfig, num_baselines: int) -> Times:
     """Return how many trainings a confirmation takes, the baselines' included."""
-    entrants = config.top + num_baselines
-    first = entrants * config.seeds
-    if not config.is_race:
-        return Times.exactly(first)
-    most = entrants * len(confirm_seeds(config, 0))
+    fewest = (config.top + num_baselines) * config.seeds
+    entrants = config.top + num_baselines + num_controls(config)
+    first, most = entrants * config.seeds, entrants * len(confirm_seeds(config, 0))
     if config.budget is not None:
-        first, most = min(first, config.budget), min(most, config.budget)
-    return Times(first, (first + most) / 2, most)
+        fewest, first, most = (min(each, config.budget) for each in (fewest, first, most))
+    return Times(fewest, (first + most) / 2, most)
+
+
+def num_controls(config: ConfirmConfig) -> int:
+    """Return how many controls of equal cost there may be; some may be baselines, or not be found."""
+    return config.max_controls if config.controls else 0
 
 
 def time_left(jobs: Sequence[Job], forecast: Forecast, num_workers: int) -> Prediction | None:

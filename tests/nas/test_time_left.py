@@ -25,7 +25,7 @@ def config_of(**changes: Any) -> ExperimentConfig:
             "data": {"source": "digits", "validation": 100},
             "train": {"epochs": 4, "batch_size": 50, "lr": 0.1, "warmup": 0},
             "search": {"trials": 10, "deterministic": False},
-            "confirm": {"top": 3, "seeds": 2, "epochs": 6},
+            "confirm": {"top": 3, "seeds": 2, "epochs": 6, "controls": []},
         }
         | changes
     )
@@ -112,9 +112,14 @@ def test_the_confirmation_counts_before_and_while_it_runs(toy: Toy, tmp_path: Pa
 
 
 def test_a_race_takes_between_its_first_seeds_and_its_budget() -> None:
-    race = ConfirmConfig(top=4, seeds=2, max_seeds=5, epochs=6)
+    race = ConfirmConfig(top=4, seeds=2, max_seeds=5, epochs=6, controls=[])
     assert count_trainings(race, 2) == Times(12, (12 + 30) / 2, 30)
     assert count_trainings(race.model_copy(update={"budget": 20}), 2) == Times(12, 16, 20)
+
+
+def test_controls_of_equal_cost_may_come_on_top() -> None:
+    plain = ConfirmConfig(top=4, seeds=3, epochs=6, max_controls=5)
+    assert count_trainings(plain, 2) == Times((4 + 2) * 3, (4 + 2 + 5) * 3, (4 + 2 + 5) * 3)
 
 
 def test_workers_share_the_work_but_not_a_training(toy: Toy) -> None:

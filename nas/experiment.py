@@ -51,7 +51,7 @@ class SearchConfig(Config):
     seed: int = Field(0, ge=0)
     """Of the sampler and of each trial's training."""
     workers: int | Literal["auto"] = "auto"
-    """Trials at a time, each with one thread. `auto` is measured: on a CPU as many as cores or half of it, on GPUs as
+    """Trials at a time, each with one thread. `auto`: on a CPU as many as cores, on GPUs as
     many as fill them."""
     deterministic: bool = True
     """Ask the sampler for whole generations, so that the same seed gives the same search whatever finishes first."""

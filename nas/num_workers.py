@@ -42,7 +42,7 @@ def settle_workers(
     kept = search.attributes.get(CALIBRATION)
     if kept and kept["machine"] == machine:
         return _tell(Calibration.from_dict(kept["measured"]), len(devices), say)
-    candidates = _gpu_candidates(num_cores, len(devices)) if on_gpu else _cpu_candidates(num_cores)
+    candidates = _candidates(on_gpu, num_cores, len(devices))
     num_train = config.data.training or len(load_data(config.data).labels) - config.data.validation
     if len(candidates) < 2 or _expected_s(experiment, search, devices, num_train, default) < SHORT_S:
         return default * len(devices)
@@ -64,12 +64,10 @@ def _num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _cpu_candidates(num_cores: int) -> tuple[int, ...]:
-    """Two logical cores are often one that computes, so that half of them may be as fast."""
-    return (num_cores // 2, num_cores) if num_cores > 1 else (1,)
-
-
-def _gpu_candidates(num_cores: int, num_devices: int) -> tuple[int, ...]:
+def _candidates(on_gpu: bool, num_cores: int, num_devices: int) -> tuple[int, ...]:
+    """Return what to choose from for each device: on a CPU, one process of one thread on each core."""
+    if not on_gpu:
+        return (num_cores,)
     return tuple(num for num in CANDIDATES if num == 1 or num * num_devices <= num_cores)
 
 

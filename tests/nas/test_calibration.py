@@ -103,6 +103,7 @@ class Measurements:
         self.asked: list[tuple[int, ...]] = []
         monkeypatch.setattr(nas.num_workers, "calibrate", self)
         monkeypatch.setattr(nas.num_workers, "_num_cores", lambda: num_cores)
+        monkeypatch.setattr(nas.num_workers, "_candidates", lambda *_: (num_cores // 2, num_cores))
 
     def __call__(
         self, host: Architecture, config: TrialConfig, num_train: int, candidates: tuple[int, ...], default: int
@@ -154,6 +155,25 @@ def test_another_machine_is_measured_anew(
     other = Measurements(monkeypatch, num_cores=12)
     assert settle(experiments, tmp_path, ledger) == 6
     assert other.asked == [(6, 12)]
+
+
+def test_on_a_cpu_every_core_has_a_trial(
+    toy: Toy, experiments: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measurements = Measurements(monkeypatch)
+    monkeypatch.undo()
+    monkeypatch.setattr(nas.num_workers, "_num_cores", lambda: 5)
+    ledger = toy.open(tmp_path)
+    ledger.add(toy.bare_host(), label="host", seed=3, epochs=10**6)
+    assert settle(experiments, tmp_path, ledger) == 5
+    assert measurements.asked == []
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "candidates"), [(16, 1, (1, 2, 3, 4, 6, 8)), (16, 4, (1, 2, 3, 4)), (2, 4, (1,))]
+)
+def test_on_gpus_there_are_no_more_trials_than_cores(cores: int, gpus: int, candidates: tuple[int, ...]) -> None:
+    assert nas.num_workers._candidates(True, cores, gpus) == candidates
 
 
 def test_a_short_search_is_not_measured(

@@ -17,7 +17,7 @@ from nas.samplers import SAMPLERS, Sampler, make_sampler, sampler_entry
 from search_spaces.errors import InputError
 
 MINIMISE = [StudyDirection.MINIMIZE, StudyDirection.MINIMIZE]
-LEARNING = [name for name in SAMPLERS if name in ("nsga2", "tpe")]
+LEARNING = ["nsga2", "nsga3", "tpe"]
 
 
 def as_trial(draw: Draw, state: TrialState, values: Sequence[float] | None = None) -> FrozenTrial:

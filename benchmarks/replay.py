@@ -20,7 +20,7 @@ from nas.proposer import Proposer, SearchPlan
 from nas.study import Ledger, Proposal
 from reports.objectives import to_minimise
 from reports.pareto import hypervolume, nondominated
-from search_spaces import Architecture, SearchSpace
+from search_spaces import SearchSpace
 from trials.record import TrialRecord
 
 Floats = npt.NDArray[np.float64]
@@ -35,8 +35,8 @@ class Problem:
     objectives: tuple[str, ...]
     train: Callable[[Proposal], TrialRecord]
     """What the search is told."""
-    truth: Callable[[Architecture], Sequence[float]]
-    """The objectives as they are without noise, in natural units."""
+    truth: Callable[[str], Sequence[float]]
+    """The objectives as they are without noise, in natural units, of a trained architecture given by its hash."""
     ideal: Floats
     corner: Floats
     """The box of the hypervolume: the best and the worst of each objective that count, minimised."""
@@ -71,7 +71,7 @@ class Curves:
 def curves(problem: Problem, trained: Sequence[FrozenTrial]) -> Curves:
     """Return how a search's hypervolume grew."""
     told = problem.scaled([trial.values for trial in trained])
-    true = problem.scaled([problem.truth(Architecture.from_dict(t.user_attrs["architecture"])) for t in trained])
+    true = problem.scaled([problem.truth(trial.user_attrs["hash"]) for trial in trained])
     unit = np.ones(told.shape[1])
     held, archive = np.zeros(len(told)), np.zeros(len(told))
     on_front = np.zeros(len(told), dtype=bool)
@@ -92,10 +92,11 @@ def mean_with_interval(values: Sequence[float]) -> list[float]:
     return [round(value, 4) for value in (mean, mean - half, mean + half)]
 
 
-def first_reaching(curve: Floats, goal: float) -> int | None:
-    """Return the number of trainings after which a curve is first at the goal, or None."""
-    reached = np.flatnonzero(curve >= goal)
-    return int(reached[0]) + 1 if len(reached) else None
+def reached_for_good(curve: Floats, goal: float) -> float:
+    """Return the number of trainings from which on a curve is not below the goal; infinite if it is in the end."""
+    below = np.flatnonzero(curve < goal)
+    number = int(below[-1]) + 2 if len(below) else 1
+    return number if number <= len(curve) else math.inf
 
 
 def made_up_record(proposal: Proposal, **measured: Any) -> TrialRecord:

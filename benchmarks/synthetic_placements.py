@@ -20,8 +20,8 @@ from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
-
 from replay import Floats, Problem, made_up_record
+
 from nas.study import Proposal
 from search_spaces import Architecture, SearchSpace
 from search_spaces.fitting import NONE
@@ -83,7 +83,11 @@ def costs() -> Costs:
         for index, option in enumerate(decision.options):
             params, macs = _params_and_macs([*bare[:number], index, *bare[number + 1 :]]) - host
             values = site.channels * site.resolution[0] * site.resolution[1] / 1e6
-            ms = 0 if option.module == NONE else OVERHEAD_MS[option.module] + values * MS_PER_MILLION_VALUES[option.module]
+            ms = (
+                0
+                if option.module == NONE
+                else OVERHEAD_MS[option.module] + values * MS_PER_MILLION_VALUES[option.module]
+            )
             rows.append((params, macs, ms))
         added.append(np.array(rows, dtype=np.float64))
     return Costs(np.array([*host, HOST_MS]), tuple(added))
@@ -164,16 +168,23 @@ def make_problem(seed: int, objectives: tuple[str, ...]) -> Problem:
     """Return the problem of a seed."""
     placements = Placements(seed)
 
-    def truth(architecture: Architecture) -> list[float]:
-        values = _everything(placements, architecture)
-        return [values[name] for name in objectives]
+    known: dict[str, dict[str, float]] = {}
+
+    def truth(architecture_hash: str) -> list[float]:
+        return [known[architecture_hash][name] for name in objectives]
 
     def train(proposal: Proposal) -> TrialRecord:
-        noise = np.random.default_rng([seed, int(proposal.architecture.hash[:15], 16)]).normal(0, NOISE_SD)
-        values = _everything(placements, proposal.architecture)
-        latency = values.pop("latency_ms")
-        values["accuracy"] += noise / 100
-        return made_up_record(proposal, loss=1.0, latency=_latency(latency), **values)
+        architecture_hash = proposal.architecture.hash
+        values = known[architecture_hash] = _everything(placements, proposal.architecture)
+        noise = np.random.default_rng([seed, int(architecture_hash[:15], 16)]).normal(0, NOISE_SD)
+        return made_up_record(
+            proposal,
+            accuracy=values["accuracy"] + noise / 100,
+            loss=1.0,
+            params=int(values["params"]),
+            macs=int(values["macs"]),
+            latency=_latency(values["latency_ms"]),
+        )
 
     dearest = costs().host + sum(added.max(axis=0) for added in costs().added)
     best = dict(zip(EVERY, (-(HOST_ACCURACY + placements.most / 100), *costs().host), strict=True))

@@ -114,9 +114,7 @@ class Proposer:
         if baseline.number not in self._places:
             how = (baseline.user_attrs["seed"], baseline.user_attrs["epochs"])
             alike = how == (self._plan.trial_seed, self._plan.epochs)
-            self._places[baseline.number] = (
-                self._space.encode(self._ledger.architecture(baseline)) if alike else None
-            )
+            self._places[baseline.number] = self._space.encode(self._ledger.architecture(baseline)) if alike else None
         return self._places[baseline.number]
 
     def _finish_batch(self) -> bool:

@@ -18,6 +18,7 @@ class GenePool:
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
+        self.names = [decision.name for decision in space.decisions]
         self._options = [decision.options for decision in space.decisions]
         self.empty = [_empty(options) for options in self._options]
         """Per decision the option that places nothing, or None."""
@@ -77,5 +78,7 @@ def _distance(one: Option, other: Option) -> float:
 def _apart(one: Any, other: Any) -> float:
     if one == other:
         return 0.0
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) and value > 0 for value in (one, other))
+    numbers = all(
+        isinstance(value, int | float) and not isinstance(value, bool) and value > 0 for value in (one, other)
+    )
     return abs(math.log2(one / other)) if numbers else 1.0

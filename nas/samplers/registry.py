@@ -54,7 +54,8 @@ def _tpe(space: SearchSpace, directions: Sequence[StudyDirection], generation: i
 
 
 def _generation(trials: int) -> int:
-    return min(20, max(8, trials // 4))
+    # Small, since nothing is learnt within one; of long searches larger, since many workers wait for its last trial.
+    return min(12, max(8, trials // 8))
 
 
 SAMPLERS = {

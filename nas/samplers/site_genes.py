@@ -19,8 +19,8 @@ from nas.samplers.parents import Parents, Selection, choose_parents
 from nas.samplers.sampler import BASELINE
 from nas.samplers.variation import Variation
 
-POPULATION = 20
-"""Parents at a time, at most."""
+POPULATION = 40
+"""Parents at a time, at most. With 20, luck with noise drives out more of what is truly good (docs/decisions.md)."""
 MOST_TRIES = 100
 """Draws that are thrown away because they are known or break a limit, before one is handed out all the same."""
 
@@ -54,7 +54,7 @@ class SiteGeneSampler(BaseSampler):
     ) -> dict[str, Any]:
         others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
         genes = self._unknown(others, study.directions)
-        by_name = {decision.name: gene for decision, gene in zip(self._pool.space.decisions, genes, strict=True)}
+        by_name = dict(zip(self._pool.names, genes, strict=True))
         return {name: by_name[name] for name in search_space}
 
     def sample_independent(
@@ -89,7 +89,11 @@ class SiteGeneSampler(BaseSampler):
     def _first(self, number: int, attempt: int) -> Genes:
         """Draw the first generation's `number`th, whose number of modules is spread evenly over the generation."""
         # Drawn again, it may have any number of modules: there is only one placement without any.
-        share = van_der_corput(number) + self._generator.random() / self._generation if attempt == 0 else self._generator.random()
+        share = (
+            van_der_corput(number) + self._generator.random() / self._generation
+            if attempt == 0
+            else self._generator.random()
+        )
         return self._variation.first(share % 1, self._generator)
 
     def _child(self, genes: Sequence[Genes], parents: Parents) -> Genes:
@@ -103,7 +107,8 @@ class SiteGeneSampler(BaseSampler):
         return choose_parents(points, levels, POPULATION, self._selection, self._generator)
 
     def _genes(self, trial: FrozenTrial) -> Genes:
-        return tuple(trial.params.get(decision.name, 0) for decision in self._pool.space.decisions)
+        params = trial.params
+        return tuple(params.get(name, 0) for name in self._pool.names)  # a single option is no parameter
 
 
 def van_der_corput(number: int) -> float:

@@ -13,8 +13,6 @@ from nas.samplers.genes import GenePool, Genes
 
 Generator = np.random.Generator
 
-CROSSOVER = 0.8
-"""How often a child has two parents; otherwise it is one of them, mutated."""
 FURTHER_MUTATION = 0.4
 """How often one more mutation follows each."""
 SAME_MODULE = 0.5
@@ -50,16 +48,18 @@ class Variation:
         return tuple(genes)
 
     def child(self, one: Genes, other: Genes, generator: Generator) -> Genes:
-        """Cross two parents, or take the first alone, and mutate at least once."""
-        genes = self.crossed(one, other, generator) if generator.random() < CROSSOVER else one
-        genes = self.mutated(genes, generator)
+        """Cross two parents, which may be the same, and mutate at least once."""
+        genes = self.mutated(self.crossed(one, other, generator), generator)
         while generator.random() < FURTHER_MUTATION:
             genes = self.mutated(genes, generator)
         return genes
 
     def crossed(self, one: Genes, other: Genes, generator: Generator) -> Genes:
         """Take each decision from either parent, evenly."""
-        return tuple(pair[side] for pair, side in zip(zip(one, other, strict=True), generator.integers(2, size=len(one)), strict=True))
+        return tuple(
+            pair[side]
+            for pair, side in zip(zip(one, other, strict=True), generator.integers(2, size=len(one)), strict=True)
+        )
 
     def mutated(self, genes: Genes, generator: Generator) -> Genes:
         """Add, remove, move or retune, whatever of these is possible, evenly."""

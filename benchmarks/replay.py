@@ -16,8 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import t as student
 
 from nas.baselines import make_baselines
+from nas.ledger_trial import Proposal
 from nas.proposer import Proposer, SearchPlan
-from nas.study import Ledger, Proposal
+from nas.study import Ledger
 from reports.objectives import to_minimise
 from reports.pareto import hypervolume, nondominated
 from search_spaces import SearchSpace

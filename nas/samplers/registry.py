@@ -55,7 +55,7 @@ def _tpe(space: SearchSpace, directions: Sequence[StudyDirection], generation: i
 
 def _generation(trials: int) -> int:
     # Small, since nothing is learnt within one; of long searches larger, since many workers wait for its last trial.
-    return min(12, max(8, trials // 8))
+    return min(12, max(8, trials // 25))
 
 
 SAMPLERS = {

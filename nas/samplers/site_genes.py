@@ -19,8 +19,9 @@ from nas.samplers.parents import Parents, Selection, choose_parents
 from nas.samplers.sampler import BASELINE
 from nas.samplers.variation import Variation
 
-POPULATION = 40
-"""Parents at a time, at most. With 20, luck with noise drives out more of what is truly good (docs/decisions.md)."""
+LEAST_PARENTS, SHARE_OF_PARENTS = 10, 1 / 6
+"""Parents at a time: at least so many, then this share of what is finished. Few parents learn faster, and go on from
+what was merely lucky; the more is finished, the more luck there is in the best of it (docs/decisions.md)."""
 MOST_TRIES = 100
 """Draws that are thrown away because they are known or break a limit, before one is handed out all the same."""
 
@@ -104,7 +105,8 @@ class SiteGeneSampler(BaseSampler):
         signs = np.where([direction == StudyDirection.MAXIMIZE for direction in directions], -1.0, 1.0)
         points = np.array([trial.values for trial in finished]) * signs
         levels = np.array([sum(max(0.0, value) for value in trial.constraints.values()) for trial in finished])
-        return choose_parents(points, levels, POPULATION, self._selection, self._generator)
+        size = max(LEAST_PARENTS, int(SHARE_OF_PARENTS * len(finished)))
+        return choose_parents(points, levels, size, self._selection, self._generator)
 
     def _genes(self, trial: FrozenTrial) -> Genes:
         params = trial.params

@@ -17,7 +17,7 @@ from nas.confirm import queue_confirmations
 from nas.driver_lock import DriverLock
 from nas.early_stopping import EarlyStopping, Rule
 from nas.executor import Executor
-from nas.experiment import Experiment, changes, load_experiment
+from nas.experiment import Experiment, changes, load_experiment, settle_sampler
 from nas.journal import open_storage
 from nas.lineup import note_controls, room_in
 from nas.local_pool import LocalPool
@@ -84,6 +84,7 @@ def search(
     known = facts_of(folder)
     require_plugins(folder, known)
     loaded = experiment if isinstance(experiment, Experiment) else load_experiment(experiment)
+    loaded = settle_sampler(loaded, known)
     task = _trial_config(loaded, data_dir, device)
     _refuse_changes(folder, known, loaded)
     refuse_changed_plugins(folder, known)

@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from nas.samplers import SAMPLERS, sampler_entry
+from nas.samplers import AUTO, SAMPLERS, resolve_sampler
 from reports.objectives import OBJECTIVES, QUALITY
 from reports.view import ControlKind
 from search_spaces import InputError, SearchSpace
@@ -44,8 +44,9 @@ class EarlyStoppingConfig(Config):
 class SearchConfig(Config):
     """How architectures are proposed."""
 
-    sampler: str = Field("nsga2", json_schema_extra={"enum": list(SAMPLERS)})
-    """How the next architecture is chosen."""
+    sampler: str = Field(AUTO, json_schema_extra={"enum": [AUTO, *SAMPLERS]})
+    """How the next architecture is chosen. `auto`: `exhaustive` where `trials` are enough for the whole space, else
+    `nsga2` for one or two objectives and `nsga3` for more."""
     trials: int = Field(60, ge=1)
     """Proposals to train, to the end or until they are stopped early; baselines come on top."""
     seed: int = Field(0, ge=0)
@@ -65,7 +66,9 @@ class SearchConfig(Config):
     @field_validator("sampler")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        return sampler_entry(name).name
+        if name not in (AUTO, *SAMPLERS):
+            raise unknown("sampler", name, (AUTO, *SAMPLERS))
+        return name
 
     @field_validator("workers")
     @classmethod
@@ -192,6 +195,24 @@ def load_experiment(name: str) -> Experiment:
     _check_early_stopping(config, document)
     record = config.model_dump() | {"space": space_config.to_dict()}
     return Experiment(path.stem, config, space, record)
+
+
+def settle_sampler(experiment: Experiment, known: Mapping[str, Any]) -> Experiment:
+    """Return the experiment with the sampler that `auto` stands for: the study's own if it has begun.
+
+    Args:
+        known: What the study says of itself, or nothing.
+    """
+    config = experiment.config
+    if config.search.sampler != AUTO:
+        return experiment
+    if "experiment" in known:
+        name = known["experiment"]["search"]["sampler"]
+    else:
+        name = resolve_sampler(AUTO, experiment.space, len(config.objectives), config.search.trials)
+    settled = config.search.model_copy(update={"sampler": name})
+    record = experiment.record | {"search": settled.model_dump()}
+    return replace(experiment, config=config.model_copy(update={"search": settled}), record=record)
 
 
 def load_space(name: str) -> SearchSpace:

@@ -68,8 +68,8 @@ class Watcher:
         self._num_workers = num_workers
         self.say(
             f"searching {experiment.space.size:,} architectures on {hosts_in_words(experiment.space.hosts)}: "
-            f"{experiment.config.search.trials} trials and {baselines} baselines of "
-            f"{experiment.config.train.epochs} epochs, {num_workers} at a time"
+            f"{experiment.config.search.trials} trials ({experiment.config.search.sampler}) and {baselines} baselines "
+            f"of {experiment.config.train.epochs} epochs, {num_workers} at a time"
         )
         done = self._num_done()
         if done:

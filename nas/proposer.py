@@ -3,7 +3,8 @@
 In a deterministic search a sampler that learns is asked for whole generations (a *batch*), all of them before
 the first is handed out and after the last of the previous one was told. So the search does not depend on
 which worker is faster; and since the study holds all that a draw depends on, a search that was killed goes on
-as if it had not been.
+as if it had not been. Baselines that a sampler learns from count as results that the second batch waits for; the first
+depends on no results.
 """
 
 from collections import deque
@@ -11,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, create_trial
 
-from nas.ledger_trial import Proposal, Role, state_of
+from nas.ledger_trial import Proposal, state_of
 from nas.memory_limit import MemoryLimit
 from nas.parameters import Draw
 from nas.samplers import ExhaustiveSampler, make_sampler, sampler_entry
@@ -62,6 +63,7 @@ class Proposer:
             ledger.set_attribute("generation", generation)
         self._ledger, self._space, self._plan, self._memory_limit = ledger, space, plan, memory_limit
         self._architectures: dict[tuple[int, ...], Architecture] = {}
+        self._places: dict[int, tuple[int, ...] | None] = {}
         self._scan = self._shuffled_space()
         self._put_off: deque[tuple[int, ...]] = deque()
         self._trained = TrainedTrials(ledger)
@@ -91,23 +93,37 @@ class Proposer:
         if self._finish_batch():
             return
         counts = self._ledger.counts()
-        untold = self._num_untold()
+        accepted = self._accepted()
         room = self._plan.trials - counts.trained - counts.unfinished
-        must_wait = self._plan.deterministic and self._sampler.learns and untold > 0
+        must_wait = self._plan.deterministic and self._sampler.learns and accepted and self._any_untold()
         if counts.waiting or room <= 0 or must_wait or self.exhausted:
             return
-        accepted = self._accepted()
         number = accepted[-1].user_attrs["batch"][0] + 1 if accepted else 0
         size = min(self._sampler.generation, room) if self._plan.deterministic else 1
         self._ask((number, size), size)
 
-    def _num_untold(self) -> int:
-        """Count the proposals without a result; with a memory limit, whose forecast reads them, the baselines too.
+    def _any_untold(self) -> bool:
+        """Return whether results are missing that the sampler, or a memory limit's forecast, will learn from."""
+        read = self._shown() if self._memory_limit is None else self._ledger.trials()
+        return any(not trial.state.is_finished() for trial in read)
 
-        Not before the first batch, which does not wait for them.
-        """
-        role: Role | None = "proposal" if self._memory_limit is None or not self._accepted() else None
-        return sum(not t.state.is_finished() for t in self._ledger.trials(role))
+    def _shown(self) -> list[FrozenTrial]:
+        """Return what the sampler sees: proposals, and, if it learns from them, baselines that it could have drawn."""
+        shown = []
+        for trial in self._ledger.trials():
+            if trial.user_attrs["role"] == "proposal":
+                shown.append(trial)
+            elif self._sampler.learns_from_baselines and (place := self._place(trial)) is not None:
+                shown.append(_with_indices(trial, place))
+        return shown
+
+    def _place(self, baseline: FrozenTrial) -> tuple[int, ...] | None:
+        """Return a baseline's option indices; None if it is not of the space, or was trained in another way."""
+        if baseline.number not in self._places:
+            how = (baseline.user_attrs["seed"], baseline.user_attrs["epochs"])
+            alike = how == (self._plan.trial_seed, self._plan.epochs)
+            self._places[baseline.number] = self._space.encode(self._ledger.architecture(baseline)) if alike else None
+        return self._places[baseline.number]
 
     def _finish_batch(self) -> bool:
         missing = self._open_batch()
@@ -144,7 +160,7 @@ class Proposer:
             self._ledger.refuse(reason, draw)
         for indices in self._others():
             if self._refusal(indices, known) is None:
-                self._sampler.follow(self._ledger.trials("proposal"))
+                self._sampler.follow(self._shown())
                 self._propose(self._sampler.adopt(indices), batch)
                 return True
         return False
@@ -176,7 +192,7 @@ class Proposer:
             accepted = [i for i, t in enumerate(asked) if state_of(t) != "refused"]
             if len(asked) - (accepted[-1] + 1 if accepted else 0) >= MOST_REDRAWS:
                 return
-            self._sampler.follow(asked)
+            self._sampler.follow(self._shown())
             draw = self._sampler.draw(self._seed())
             if draw is None:
                 return
@@ -242,3 +258,12 @@ class Proposer:
         """Return the next draw's seed: a function of the search's seed and the number of draws before."""
         num_asked = len(self._ledger.trials("proposal"))
         return int(np.random.SeedSequence([self._plan.seed, num_asked]).generate_state(1)[0])
+
+
+def _with_indices(baseline: FrozenTrial, indices: tuple[int, ...]) -> FrozenTrial:
+    return create_trial(
+        state=baseline.state,
+        values=baseline.values,
+        user_attrs={"role": "baseline", "indices": list(indices)},
+        system_attrs=baseline.system_attrs,
+    )

@@ -108,7 +108,8 @@ def status(study: StudyArgument, as_json: AsJson = False) -> None:
     print_lines(f"{view.name}: {view.description}" if view.description else view.name)
     rows = [(name, *_counts(trials)) for name, trials in (("search", view.search), ("confirm", view.confirm))]
     print_table("", ("", "done", "running", "failed"), rows, ("done", "running", "failed"))
-    print_lines(f"search asks for {view.experiment['search']['trials']} trials beside the baselines")
+    plan = view.experiment["search"]
+    print_lines(f"search ({plan['sampler']}) asks for {plan['trials']} trials beside the baselines")
     for trial in (*view.search, *view.confirm):
         if trial.state == "failed":
             print_lines(f"failed: trial {trial.number} ({trial.name}): {trial.reason}")

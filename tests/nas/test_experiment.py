@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.experiment import EXPERIMENTS, changes, load_experiment
+from nas.experiment import EXPERIMENTS, changes, load_experiment, settle_sampler
 from search_spaces import InputError
 from search_spaces.shipped import shipped_names
 
@@ -45,7 +45,7 @@ def test_a_space_is_shipped_inline_or_a_path_beside_the_experiment(tmp_path: Pat
         ("batch_size: 64", "batch_size: 64.5", r"line 4: train.batch_size: must be a whole number, got 64\.5"),
         ("digits-gates", "digit-gates", r"line 2: space: unknown space.*did you mean 'digits-gates'"),
         ("digits-gates", "resnet20-gates", r"line 2: space: the host resnet20 has `\w+: \d+`, but digits needs"),
-        ("train:", "search: {sampler: nsga3}\ntrain:", r"line 4: search.sampler: unknown sampler 'nsga3'.*'nsga2'"),
+        ("train:", "search: {sampler: nsga4}\ntrain:", r"line 4: search.sampler: unknown sampler 'nsga4'.*auto, nsga2"),
         ("train:", "objectives: [accuracy, flops]\ntrain:", r"line 4: objectives.*unknown objective 'flops'"),
         ("train:", "objectives: [macs, macs]\ntrain:", r"line 4: objectives: names an objective twice"),
         ("train:", "search: {workers: 0}\ntrain:", r"line 4: search.workers.*at least 1"),
@@ -110,3 +110,27 @@ def test_a_setting_of_the_training_without_effect_is_refused_where_it_stands(tmp
     path.write_text(GOOD.replace("lr: 1e-1", "lr: 1e-1, flip: alternating"))
     with pytest.raises(InputError, match=r"flipped.yaml, line 4: train: `flip: alternating` needs images"):
         load_experiment(str(path))
+
+
+@pytest.mark.parametrize(
+    ("written", "begun_with", "expected"),
+    [
+        ("", None, "nsga2"),
+        ("", "tpe", "tpe"),  # a study of its own
+        ("objectives: [accuracy, loss, macs]\n", None, "nsga3"),
+        ("objectives: [accuracy, loss, macs]\n", "nsga2", "nsga2"),  # begun before nsga3 was there
+        ("search: {sampler: random}\n", "nsga2", "random"),  # refused later, as a change
+    ],
+)
+def test_auto_is_settled_by_the_study_or_else_by_space_and_objectives(
+    tmp_path: Path, written: str, begun_with: str | None, expected: str
+) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text(GOOD + written)
+    experiment = load_experiment(str(path))
+    record = experiment.record
+    known = {"experiment": record | {"search": record["search"] | {"sampler": begun_with}}} if begun_with else {}
+    settled = settle_sampler(experiment, known)
+    assert settled.config.search.sampler == settled.record["search"]["sampler"] == expected
+    found = changes(known["experiment"], settled.record) if known else []
+    assert found == (['search.sampler: "nsga2" -> "random"'] if "random" in written else [])

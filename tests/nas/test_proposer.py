@@ -82,7 +82,7 @@ def test_redraws_are_bounded_and_the_neighbours_come_after_them(
     assert longest == 3
 
 
-@pytest.mark.parametrize("name", ["nsga2", "tpe"])
+@pytest.mark.parametrize("name", ["nsga2", "nsga3", "tpe"])
 def test_a_generation_is_asked_for_as_a_whole_and_the_next_after_its_last_result(
     toy: Toy, tmp_path: Path, name: str
 ) -> None:

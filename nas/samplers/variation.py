@@ -63,8 +63,8 @@ class Variation:
 
     def mutated(self, genes: Genes, generator: Generator) -> Genes:
         """Add, remove, move or retune, whatever of these is possible, evenly."""
-        for kind in generator.permutation(len(self._kinds)).tolist():
-            if (changed := self._kinds[kind](genes, generator)) is not None:
+        for kind in generator.permutation(len(self._kinds)):
+            if (changed := self._kinds[int(kind)](genes, generator)) is not None:
                 return changed
         return genes
 

@@ -5,8 +5,8 @@
 
 A row of `float32` and `bfloat16` is forward + backward of one 3x3 convolution of C -> C channels in each form, over
 that of the plain one, and says which form the module chooses and whether it is the fastest. A row of `networks` is a
-training step without the optimizer, in bf16 autocast if the device computes in it (a CPU that does not takes ten times
-as long in bf16 as in float32), with AW in place of every 3x3 convolution of every block, over that of the bare network.
+training step without the optimizer, in bf16 autocast if the device computes in it (a CPU that does not takes over ten
+times as long in bf16), with AW in place of every 3x3 convolution of every block, over that of the bare network.
 How it is timed: `measuring.py`. Sections that are not asked for are kept as they are.
 """
 

@@ -5,8 +5,9 @@
 
 A row of `float32` and `bfloat16` is forward + backward of one 3x3 convolution of C -> C channels in each form, over
 that of the plain one, and says which form the module chooses and whether it is the fastest. A row of `networks` is a
-training step without the optimizer in bf16 autocast, with AW in place of every 3x3 convolution of every block, over
-that of the bare network. How it is timed: `measuring.py`. Sections that are not asked for are kept as they are.
+training step without the optimizer, in bf16 autocast if the device computes in it (a CPU that does not takes over ten
+times as long in bf16), with AW in place of every 3x3 convolution of every block, over that of the bare network.
+How it is timed: `measuring.py`. Sections that are not asked for are kept as they are.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from torch.nn import functional
 
 from search_spaces import Architecture
 from search_spaces.attention.ops.aw_forms import Geometry, choose_form, convolve
+from trials.devices import pick_precision
 
 SHAPES = [(16, 32), (32, 16), (32, 8), (64, 8), (64, 32), (128, 16), (256, 8), (512, 4)]
 FORMS = ("grouped", "columns", "taps")
@@ -126,10 +128,10 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     for section in arguments.sections:
-        bf16 = section != "float32"
+        device = torch.device(arguments.device)
         setting = Setting(
-            device=torch.device(arguments.device),
-            bf16=bf16,
+            device=device,
+            bf16=section == "bfloat16" or (section == "networks" and pick_precision("auto", device) == "bf16"),
             batch_size=128,
             rounds=arguments.rounds,
             seconds=arguments.seconds,

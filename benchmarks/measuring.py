@@ -151,6 +151,7 @@ def about(setting: Setting) -> dict[str, Any]:
         "schema": 1,
         "command": shlex.join(["python", *sys.argv]),
         "device": describe_device(setting.device),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "versions": {
             "python": platform.python_version(),

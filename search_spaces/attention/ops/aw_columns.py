@@ -6,6 +6,7 @@ image's kernel, from which those of K and S follow. The layouts: N images, C1 an
 J blocks of D input channels.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -47,12 +48,13 @@ class Columns(torch.autograd.Function):
         ctx.geometry = geometry
         blocks_PhwJD, factors = kernel_factors(weight, scale, x.dtype)
         size_out = geometry.output_size(map_size(x), map_size(weight))
-        x_NHWC = x.permute(0, 2, 3, 1)
         output = x.new_empty(x.shape[0], *size_out, weight.shape[0])
-        for part in parts(x, size_out[0] * size_out[1] * weight[0].numel()):
-            columns_NPK = _columns(x_NHWC[part], map_size(weight), geometry.padding, geometry.dilation)
-            kernels_NCK = (blocks_PhwJD * factors[part]).flatten(2)
-            output[part] = torch.bmm(columns_NPK, kernels_NCK.transpose(1, 2)).view_as(output[part])
+        reader = _Reader(x.permute(0, 2, 3, 1), map_size(weight), geometry.padding, geometry.dilation)
+        kernels_NPhwJD = x.new_empty(reader.num_at_once, *blocks_PhwJD.shape)
+        for part, columns_NPK in reader:
+            num = len(columns_NPK)
+            kernels = torch.mul(blocks_PhwJD, factors[part], out=kernels_NPhwJD[:num]).flatten(2)
+            torch.bmm(columns_NPK, kernels.transpose(1, 2), out=output[part].flatten(1, 2))
         return output.permute(0, 3, 1, 2).contiguous(memory_format=memory_format_of(x))
 
     @staticmethod
@@ -60,20 +62,24 @@ class Columns(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = grads
         x, weight, scale = ctx.saved_tensors
-        padding, dilation = _padding_back(weight, ctx.geometry), ctx.geometry.dilation
         blocks_JDhwP = torch.unflatten(_turned(weight).permute(1, 2, 3, 0), 0, (scale.shape[2], -1))
         blocks_JDhwP = blocks_JDhwP.to(x.dtype).contiguous()
         factors = _turned(scale).permute(0, 2, 3, 4, 1).to(x.dtype).contiguous().unsqueeze(2)  # (N, J, 1, h, w, C2)
-        x_NHWC, grad_NHWC = x.permute(0, 2, 3, 1).contiguous(), grad.permute(0, 2, 3, 1)
+        x_NHWC = x.permute(0, 2, 3, 1).contiguous()
         grad_x, grad_factors = torch.empty_like(x_NHWC), torch.empty_like(factors)
         grad_blocks = torch.zeros_like(blocks_JDhwP, dtype=sum_dtype(weight))
-        for part in parts(x, x.shape[2:].numel() * weight[:, 0].numel()):
-            columns_NPK = _columns(grad_NHWC[part], map_size(weight), padding, dilation)
-            kernels_NCK = (blocks_JDhwP * factors[part]).flatten(3).flatten(1, 2)
-            grad_x[part] = torch.bmm(columns_NPK, kernels_NCK.transpose(1, 2)).view_as(grad_x[part])
-            grad_kernels = torch.bmm(x_NHWC[part].flatten(1, 2).transpose(1, 2), columns_NPK)
-            grad_kernels = grad_kernels.view(-1, *blocks_JDhwP.shape)
-            grad_factors[part] = (grad_kernels * blocks_JDhwP).sum(2, keepdim=True)
+        padding = _padding_back(weight, ctx.geometry)
+        reader = _Reader(grad.permute(0, 2, 3, 1), map_size(weight), padding, ctx.geometry.dilation)
+        kernels_NJDhwP, grad_kernels_NJDhwP = x.new_empty(2, reader.num_at_once, *blocks_JDhwP.shape)
+        for part, columns_NPK in reader:
+            num = len(columns_NPK)
+            kernels, grad_kernels = kernels_NJDhwP[:num], grad_kernels_NJDhwP[:num]
+            torch.mul(blocks_JDhwP, factors[part], out=kernels)
+            kernels_NCK = kernels.flatten(3).flatten(1, 2)
+            torch.bmm(columns_NPK, kernels_NCK.transpose(1, 2), out=grad_x[part].flatten(1, 2))
+            x_NCP = x_NHWC[part].flatten(1, 2).transpose(1, 2)
+            torch.bmm(x_NCP, columns_NPK, out=grad_kernels.flatten(3).flatten(1, 2))
+            torch.sum(torch.mul(grad_kernels, blocks_JDhwP, out=kernels), 2, keepdim=True, out=grad_factors[part])
             grad_blocks += grad_kernels.mul_(factors[part]).sum(0)
         return (
             grad_x.permute(0, 3, 1, 2).contiguous(memory_format=memory_format_of(x)),
@@ -88,14 +94,33 @@ def _turned(per_tap: Tensor) -> Tensor:
     return per_tap.flip(-2, -1)
 
 
-def _columns(x_NHWC: Tensor, kernel: Size, padding: Size, dilation: Size) -> Tensor:
-    """Return what each position of a convolution's output reads, (N, P, h w C)."""
-    num_images, height, width, channels = x_NHWC.shape
-    (top, left), (below, beside) = padding, dilation
-    padded = x_NHWC.new_zeros(num_images, height + 2 * top, width + 2 * left, channels)
-    padded[:, top : top + height, left : left + width] = x_NHWC
-    image, row, column, _ = padded.stride()
-    size_out = (padded.shape[1] - below * (kernel[0] - 1), padded.shape[2] - beside * (kernel[1] - 1))
-    steps = (image, row, column, row * below, column * beside, 1)
-    columns = padded.as_strided((num_images, *size_out, *kernel, channels), steps)
-    return columns.reshape(num_images, size_out[0] * size_out[1], -1)
+class _Reader:
+    """Yields parts of a batch, each with what the positions of a convolution's output read, (images, P, h w C).
+
+    The columns lie in one buffer, written anew for each part; so does the padded map that they are copied from,
+    whose border stays zero.
+    """
+
+    def __init__(self, x_NHWC: Tensor, kernel: Size, padding: Size, dilation: Size) -> None:
+        num_images, height, width, channels = x_NHWC.shape
+        (top, left), (below, beside) = padding, dilation
+        rows, columns = (height + 2 * top, width + 2 * left)
+        size_out = (rows - below * (kernel[0] - 1), columns - beside * (kernel[1] - 1))
+        per_image = size_out[0] * size_out[1] * kernel[0] * kernel[1] * channels
+        self._x_NHWC = x_NHWC
+        self._parts = list(parts(x_NHWC, per_image))
+        self.num_at_once = min(num_images, self._parts[0].stop) if self._parts else 0
+        padded = x_NHWC.new_zeros(self.num_at_once, rows, columns, channels)
+        self._inner = padded[:, top : top + height, left : left + width]
+        image, row, column, _ = padded.stride()
+        steps = (image, row, column, row * below, column * beside, 1)
+        self._windows = padded.as_strided((self.num_at_once, *size_out, *kernel, channels), steps)
+        self._columns = x_NHWC.new_empty(self._windows.shape)
+
+    def __iter__(self) -> Iterator[tuple[slice, Tensor]]:
+        for part in self._parts:
+            images = self._x_NHWC[part]
+            self._inner[: len(images)] = images
+            columns = self._columns[: len(images)]
+            columns.copy_(self._windows[: len(images)])
+            yield part, columns.flatten(3).flatten(1, 2)

@@ -9,7 +9,9 @@ order of their sums. On a CPU the fastest follows from the shapes, and `choose_f
 that apply are tried (`aw_choice`).
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -34,11 +36,22 @@ __all__ = ["FORMS", "Geometry", "choose_form", "convolve", "kernels", "pool"]
 
 COLUMNS_FROM = 32
 TAPS_FROM = 64
-TAPS_BELOW = 2
-GROUPED_ABOVE = 4
-"""In bfloat16 `grouped` is the fastest where products sum over fewer than `COLUMNS_FROM` channels, or where the output
-has more than `GROUPED_ABOVE` positions per such channel; else `taps` from `TAPS_FROM` channels on if it has fewer than
-`TAPS_BELOW` positions per channel; else `columns`. In float32 `columns` never is, and `grouped` stands in its place."""
+"""`grouped` is the fastest where products sum over fewer than `COLUMNS_FROM` channels, and `taps` are for `TAPS_FROM`
+channels or more."""
+
+
+@dataclass(frozen=True)
+class _Crossings:
+    """Positions of the output per channel that a product sums over, where another form becomes the fastest."""
+
+    taps_below: float
+    grouped_above: float
+
+
+NARROW = _Crossings(taps_below=2, grouped_above=4)
+"""In bfloat16, measured on a CPU that computes in it, and wherever there is no `columns`."""
+WIDE = _Crossings(taps_below=0.5, grouped_above=math.inf)
+"""In float32, measured on a CPU with AVX2."""
 
 
 def convolve(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry, form: str | None = None) -> Tensor:
@@ -57,9 +70,9 @@ def choose_form(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) ->
     products if there are many positions. `grouped` also puts the images' channels beside each other, where a
     convolution wants its kernels in an order of its own; `columns` copies what it reads once for each tap: little if
     there are few positions. `taps` pays for maps that are scaled and added, one per C1 products: little if there are
-    many channels. With groups or several blocks, C1 is what a product sums over. Where they cross was measured on a
-    CPU (benchmarks/aw.py). An exported network uses `taps`, as in ONNX the number of groups cannot be the size of
-    the batch.
+    many channels. `columns` is for eager mode on a CPU alone. With groups or several blocks, C1 is what a product
+    sums over. Where they cross was measured on a CPU (benchmarks/aw.py). An exported network uses `taps`, as in ONNX
+    the number of groups cannot be the size of the batch.
     """
     if isinstance(x.shape[0], int) and x.shape[0] == 1:
         return "single"
@@ -70,12 +83,13 @@ def choose_form(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) ->
         return "taps"
     height, width = geometry.output_size(map_size(x), map_size(weight))
     num_channels = weight.shape[1] // num_blocks
-    if num_channels < COLUMNS_FROM or height * width > GROUPED_ABOVE * num_channels:
+    by_columns = has_columns(weight, geometry) and not (x.is_cuda or torch.compiler.is_compiling())
+    crossings = WIDE if by_columns and x.dtype.itemsize >= 4 else NARROW
+    if num_channels < COLUMNS_FROM or height * width > crossings.grouped_above * num_channels:
         return "grouped"
-    if num_channels >= TAPS_FROM and height * width < TAPS_BELOW * num_channels:
+    if num_channels >= TAPS_FROM and height * width < crossings.taps_below * num_channels:
         return "taps"
-    small = x.dtype.itemsize < 4
-    return "columns" if small and has_columns(weight, geometry) and not x.is_cuda else "grouped"
+    return "columns" if by_columns else "grouped"
 
 
 def _may_try(x: Tensor) -> bool:
@@ -118,8 +132,6 @@ def grouped(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> Ten
 
 def columns(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> Tensor:
     """Multiply what each position reads by its image's kernel (where `has_columns`)."""
-    if torch.compiler.is_compiling():
-        return grouped(x, weight, scale, geometry)
     output: Tensor = Columns.apply(x, weight, scale, geometry)
     return output
 

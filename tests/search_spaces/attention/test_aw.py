@@ -1,6 +1,7 @@
 """The AW-convolution against the paper's equations, and its forms against the definition."""
 
 import math
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -206,10 +207,19 @@ def chosen(
     return choose_form(x, weight, scale, Geometry((stride, stride), (1, 1), (1, 1), groups))
 
 
+def test_in_float32_columns_serve_more_shapes() -> None:
+    wide = partial(chosen, dtype=torch.float32)
+    assert wide(72, 17) == wide(32, 32) == wide(32, 4) == "columns"
+    assert wide(72, 6) == "columns"  # 36 positions, half the channels
+    assert wide(74, 6) == "taps"
+    assert wide(31, 32) == "grouped"
+    assert wide(72, 24, stride=2) == wide(144, 12, groups=2) == "grouped"  # as in bfloat16 where columns cannot be
+    assert wide(72, 12, stride=2) == "taps"
+
+
 def test_the_form_follows_from_the_shapes() -> None:
     assert chosen(72, 17) == "grouped"  # 289 positions, more than four times the channels
     assert chosen(72, 16) == "columns"
-    assert chosen(72, 16, dtype=torch.float32) == "grouped"
     assert chosen(72, 12) == "columns"  # 144 positions, twice the channels
     assert chosen(72, 11) == "taps"
     assert chosen(144, 12, groups=2) == "grouped"  # columns are not for groups

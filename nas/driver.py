@@ -21,7 +21,7 @@ from nas.experiment import Experiment, changes, load_experiment, settle_sampler
 from nas.journal import open_storage
 from nas.lineup import note_controls, room_in
 from nas.local_pool import LocalPool
-from nas.memory_limit import memory_limit_of
+from nas.memory_limit import MemoryLimit, memory_limit_of
 from nas.num_workers import settle_workers
 from nas.progress import Watcher
 from nas.proposer import Proposer, SearchPlan
@@ -81,6 +81,31 @@ def search(
     """
     name = experiment.name if isinstance(experiment, Experiment) else Path(experiment).stem
     folder = Path(study) if study else Path("studies") / name
+    job = _check(experiment, folder, data_dir, device)
+    with DriverLock(folder):
+        storage = open_storage(folder)
+        ledgers = _open_ledgers(storage, job.experiment, job.baselines, command or _command(), job.plugins)
+        _run(job, folder, *ledgers, workers, watcher or Watcher.for_terminal())
+        view = view_of(storage, folder)
+        fidelities = fidelities_of(view, summarise_confirm(view))
+        ledgers[1].set_attribute("fidelities", [asdict(fidelity) for fidelity in fidelities])
+        return Outcome(view, folder, write_report(view, folder / "report"))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A search in which no mistake was found."""
+
+    experiment: Experiment
+    task: TrialConfig
+    baselines: Sequence[tuple[str, Architecture]]
+    plugins: Sequence[Plugin]
+    devices: Sequence[str]
+    memory_limit: MemoryLimit | None
+
+
+def _check(experiment: str | Experiment, folder: Path, data_dir: str | None, device: str) -> _Job:
+    """Find everything that a user may have got wrong, before anything is written. Raises InputError."""
     known = facts_of(folder)
     require_plugins(folder, known)
     loaded = experiment if isinstance(experiment, Experiment) else load_experiment(experiment)
@@ -94,23 +119,20 @@ def search(
     room_in(loaded.config.confirm, len(baselines))  # refuses a budget that cannot be enough
     devices = _devices(device)
     check_graphs(task.train, torch.device("cpu" if devices[0] == "auto" else devices[0]))
-    memory_limit = memory_limit_of(loaded, devices[0])
-    with DriverLock(folder):
-        storage = open_storage(folder)
-        ledgers = _open_ledgers(storage, loaded, baselines, command or _command(), plugins)
-        proposer = Proposer(ledgers[0], loaded.space, _plan(loaded), memory_limit)
-        shown = watcher or Watcher.for_terminal()
-        num_workers = workers or settle_workers(loaded, ledgers[0], task, devices, shown.say)
-        with LocalPool(num_workers, run_task, threads_per_worker=1) as pool, shown:
-            shown.begin_search(loaded, ledgers[0], num_workers)
-            executor = Executor(pool, folder, task, devices, shown)
-            in_order, stopping = loaded.config.search.deterministic, _early_stopping(loaded, ledgers[0])
-            executor.run(ledgers[0], proposer.next, in_order=in_order, stopping=stopping)
-            _confirm(loaded, *ledgers, executor, shown)
-        view = view_of(storage, folder)
-        fidelities = fidelities_of(view, summarise_confirm(view))
-        ledgers[1].set_attribute("fidelities", [asdict(fidelity) for fidelity in fidelities])
-        return Outcome(view, folder, write_report(view, folder / "report"))
+    return _Job(loaded, task, baselines, plugins, devices, memory_limit_of(loaded, devices[0]))
+
+
+def _run(job: _Job, folder: Path, ledger: Ledger, confirmed: Ledger, workers: int | None, watcher: Watcher) -> None:
+    """Train what is to be trained, the search first, then the confirmation."""
+    experiment = job.experiment
+    proposer = Proposer(ledger, experiment.space, _plan(experiment), job.memory_limit)
+    num_workers = workers or settle_workers(experiment, ledger, job.task, job.devices, watcher.say)
+    with LocalPool(num_workers, run_task, threads_per_worker=1) as pool, watcher:
+        watcher.begin_search(experiment, ledger, num_workers)
+        executor = Executor(pool, folder, job.task, job.devices, watcher)
+        in_order, stopping = experiment.config.search.deterministic, _early_stopping(experiment, ledger)
+        executor.run(ledger, proposer.next, in_order=in_order, stopping=stopping)
+        _confirm(experiment, ledger, confirmed, executor, watcher)
 
 
 def _confirm(experiment: Experiment, ledger: Ledger, confirmed: Ledger, executor: Executor, watcher: Watcher) -> None:

@@ -3,6 +3,7 @@
 Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,36 @@ from search_spaces import InputError
 from trials.dataset import Dataset, Images, Labels
 from trials.image_folders import load_folder
 
+CIFAR_SIZES = (32, 16, 8)
+"""Pixels: as published, or the means of 2x2 or 4x4 pixels, for trials that cost a part."""
 
-def load_cifar(num_classes: int, folder: Path) -> Dataset:
+
+def load_cifar(num_classes: int, folder: Path, size: int = CIFAR_SIZES[0]) -> Dataset:
     """Return CIFAR-10 or CIFAR-100 (`num_classes`) from `folder`.
 
     Taken is the first there is: torchvision's `cifar-10-batches-py` (`cifar-100-python`), images as
     `train/<class>/*` and `test/<class>/*` in `folder` or in its `cifar10` (`cifar100`), torchvision's
-    download.
+    download. Each image is averaged down to `size`, one of `CIFAR_SIZES`.
 
     Raises:
         InputError: the files are damaged, are not CIFAR, or are missing and cannot be downloaded.
     """
+    dataset = _load(num_classes, folder)
+    if size == dataset.size:
+        return dataset
+    images, test_images = (_averaged(each, size) for each in (dataset.images, dataset.test_images))
+    return replace(dataset, images=images, test_images=test_images)
+
+
+def _averaged(images: Images, size: int) -> Images:
+    """Return images (N, C, H, W) with each square of pixels replaced by its mean, rounded to even at the half."""
+    num, channels, height, _ = images.shape
+    side = height // size
+    squares = images.reshape(num, channels, size, side, size, side)
+    return np.asarray(np.rint(squares.mean(axis=(3, 5), dtype=np.float32)), dtype=np.uint8)
+
+
+def _load(num_classes: int, folder: Path) -> Dataset:
     from torchvision import datasets
 
     source = {10: datasets.CIFAR10, 100: datasets.CIFAR100}[num_classes]

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from search_spaces import HostConfig, InputError
 from search_spaces.config import Config
-from trials.cifar import load_cifar
+from trials.cifar import CIFAR_SIZES, load_cifar
 from trials.dataset import Dataset
 from trials.digits import load_digits
 from trials.image_folders import load_folder
@@ -34,8 +34,8 @@ class DataConfig(Config):
     training: int | None = Field(None, ge=1)
     """Train on only so many of the others, the same share of every class."""
     size: int | None = Field(None, ge=1)
-    """`source: folder`: scale the shorter side to so many pixels and cut out the centre square. `scenes`: their height
-    and width, from 16; not given: 64."""
+    """`source: folder`: scale the shorter side to so many pixels and cut out the centre square. CIFAR: 16 or 8, the
+    means of 2x2 or 4x4 pixels; not given: 32. `scenes`: their height and width, from 16; not given: 64."""
     images: int | None = Field(None, ge=2)
     """`scenes` only: images to train and validate on, a quarter as many come on top for testing. Not given: 2000."""
     classes: int | None = Field(None, ge=1, le=len(SHAPES))
@@ -45,7 +45,7 @@ class DataConfig(Config):
     flip: bool | None = None
     """Mirror training images at random. Not given: digits no, others yes."""
     crop_padding: int | None = Field(None, ge=0)
-    """Shift training images by up to so many pixels. Not given: digits 1, CIFAR 4, folder and scenes size / 8."""
+    """Shift training images by up to so many pixels. Not given: an eighth of their size."""
     crop: Literal["zero", "reflect"] = "zero"
     """What comes in where an image is shifted: black, or the image mirrored at its edge."""
     cutout: int = Field(0, ge=0)
@@ -53,8 +53,11 @@ class DataConfig(Config):
 
     @model_validator(mode="after")
     def _size_has_an_effect(self) -> "DataConfig":
-        if self.size is not None and self.source not in ("folder", "scenes"):
-            raise InputError(f"`size` is for `source: folder` or `scenes`, {self.source} has images of one size")
+        if self.size is not None and self.source == "digits":
+            raise InputError("`size` is not for `source: digits`, whose images are 8x8")
+        if self.size not in (None, *CIFAR_SIZES) and self.source in ("cifar10", "cifar100"):
+            allowed = ", ".join(map(str, CIFAR_SIZES))
+            raise InputError(f"`size` of {self.source} must be one of {allowed}, got {self.size}")
         if self.source == "scenes" and self.size is not None and not 16 <= self.size <= 1024:
             raise InputError(f"`size` of scenes must be from 16 to 1024, got {self.size}")
         return self
@@ -81,13 +84,16 @@ class _Source:
     known: Callable[[DataConfig], Known]
     """What a host must have, under the names that `HostConfig` gives it, as far as it is known without reading."""
     flip: bool
-    crop_padding: int | None
-    """None: an eighth of the size of the images."""
 
 
 def _cifar(num_classes: int) -> _Source:
-    known: Known = {"classes": num_classes, "channels": 3, "input": 32, "head": "classify"}
-    return _Source(lambda data: load_cifar(num_classes, Path(data.dir)), lambda _: known, flip=True, crop_padding=4)
+    def known(data: DataConfig) -> Known:
+        return {"classes": num_classes, "channels": 3, "input": data.size or CIFAR_SIZES[0], "head": "classify"}
+
+    def load(data: DataConfig) -> Dataset:
+        return load_cifar(num_classes, Path(data.dir), data.size or CIFAR_SIZES[0])
+
+    return _Source(load, known, flip=True)
 
 
 def _known_digits(_: DataConfig) -> Known:
@@ -104,11 +110,11 @@ def _known_scenes(data: DataConfig) -> Known:
 
 
 _SOURCES = {
-    "digits": _Source(lambda _: load_digits(), _known_digits, flip=False, crop_padding=1),
+    "digits": _Source(lambda _: load_digits(), _known_digits, flip=False),
     "cifar10": _cifar(10),
     "cifar100": _cifar(100),
-    "folder": _Source(lambda data: load_folder(Path(data.dir), data.size), _known_folder, flip=True, crop_padding=None),
-    "scenes": _Source(lambda data: load_scenes(data.scenes), _known_scenes, flip=True, crop_padding=None),
+    "folder": _Source(lambda data: load_folder(Path(data.dir), data.size), _known_folder, flip=True),
+    "scenes": _Source(lambda data: load_scenes(data.scenes), _known_scenes, flip=True),
 }
 
 
@@ -151,9 +157,7 @@ def augmentation(config: DataConfig, size: int) -> Augmentation:
         InputError: `crop: reflect` without a shift, or with one that an image of this size is too small to mirror;
             `cutout` of more than the image.
     """
-    source = _SOURCES[config.source]
-    padding = size // 8 if source.crop_padding is None else source.crop_padding
-    padding = padding if config.crop_padding is None else config.crop_padding
+    padding = size // 8 if config.crop_padding is None else config.crop_padding
     if config.crop == "reflect" and not 0 < padding < size:
         raise InputError(f"`crop: reflect` needs a `crop_padding` from 1 to {size - 1}, got {padding}")
     if config.cutout > size:

@@ -10,6 +10,7 @@ from torchvision.datasets import CIFAR10
 
 from search_spaces import HostConfig, InputError
 from trials import DataConfig, Dataset, check_images, known_images, load_data
+from trials.cifar import _averaged
 from trials.data import Augmentation, augmentation
 
 
@@ -71,22 +72,27 @@ def test_a_host_that_does_not_read_the_images_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "expected"),
+    ("settings", "size", "expected"),
     [
-        ({"source": "digits"}, Augmentation(flip=False, crop_padding=1)),
-        ({"source": "cifar10"}, Augmentation(flip=True, crop_padding=4)),
-        ({"source": "folder"}, Augmentation(flip=True, crop_padding=64 // 8)),
-        ({"source": "digits", "crop": "reflect", "cutout": 64}, Augmentation(False, 1, crop="reflect", cutout=64)),
-        ({"source": "cifar100", "flip": False, "crop_padding": 0}, Augmentation(flip=False, crop_padding=0)),
+        ({"source": "digits"}, 8, Augmentation(flip=False, crop_padding=1)),
+        ({"source": "cifar10"}, 32, Augmentation(flip=True, crop_padding=4)),
+        ({"source": "cifar10", "size": 16}, 16, Augmentation(flip=True, crop_padding=2)),
+        ({"source": "folder"}, 64, Augmentation(flip=True, crop_padding=8)),
+        ({"source": "digits", "crop": "reflect", "cutout": 8}, 8, Augmentation(False, 1, crop="reflect", cutout=8)),
+        ({"source": "cifar100", "flip": False, "crop_padding": 0}, 32, Augmentation(flip=False, crop_padding=0)),
     ],
 )
-def test_augmentation_has_the_defaults_of_its_source(settings: dict[str, object], expected: Augmentation) -> None:
-    assert augmentation(DataConfig.model_validate({"validation": 10} | settings), size=64) == expected
+def test_augmentation_has_the_defaults_of_its_source(
+    settings: dict[str, object], size: int, expected: Augmentation
+) -> None:
+    assert augmentation(DataConfig.model_validate({"validation": 10} | settings), size) == expected
 
 
 def test_a_size_without_effect_is_refused() -> None:
-    with pytest.raises(ValidationError, match="`size` is for `source: folder`"):
-        DataConfig(source="cifar10", validation=10, size=16)
+    with pytest.raises(ValidationError, match="not for `source: digits`"):
+        DataConfig(source="digits", validation=10, size=8)
+    with pytest.raises(ValidationError, match="must be one of 32, 16, 8, got 24"):
+        DataConfig(source="cifar10", validation=10, size=24)
 
 
 def test_holes_in_scenes_are_refused() -> None:
@@ -120,6 +126,14 @@ def test_cifar_is_read_from_torchvisions_layout(tmp_path: Path, monkeypatch: pyt
     assert np.array_equal(dataset.test_images, pixels[50:])
     assert dataset.labels.tolist() == [*range(10)] * 5
     assert dataset.classes[3] == "class 3"
+
+
+def test_cifar_may_be_averaged_down() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 3, 32, 32)).astype(np.uint8)
+    small = _averaged(images, 8)
+    assert (small.shape, small.dtype) == ((5, 3, 8, 8), np.uint8)
+    # Pixel (2, 5) is the mean of rows 8 to 11 and columns 20 to 23.
+    assert small[4, 1, 2, 5] == np.rint(images[4, 1, 8:12, 20:24].astype(float).mean())
 
 
 def test_a_damaged_cifar_names_its_folder_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

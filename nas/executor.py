@@ -80,6 +80,7 @@ class Executor:
                     return
                 for event in self._pool.wait(timeout=1.0):
                     self._handle(ledger, event, in_order)
+                drop_checkpoints(self._folder, ledger)
                 if confirm is None:
                     keep_front(self._folder, ledger)
                 self._watcher.refresh()
@@ -96,7 +97,6 @@ class Executor:
             proposal, record = ledger.stopped(number)
             self._watcher.finished(proposal, record)
         ledger.tell(in_order=in_order)
-        drop_checkpoints(self._folder, ledger)
 
     def _task(self, proposal: Proposal, confirm: ConfirmConfig | None) -> Task:
         train = self._config.train.model_copy(update={"epochs": proposal.target})
@@ -106,7 +106,7 @@ class Executor:
         architecture, seed = proposal.architecture, proposal.seed
         is_last = proposal.target == proposal.epochs
         weights = str(weights_path(self._folder, architecture, seed, proposal.epochs)) if is_last else ""
-        checkpoint = str(checkpoint_path(self._folder, architecture, seed)) if proposal.rungs else ""
+        checkpoint = str(checkpoint_path(self._folder, architecture, seed))
         modules = dict.fromkeys(spec.module for _, specs in architecture.items for spec in specs)
         plugins = tuple(plugin.to_dict() for plugin in plugins_of(modules))
         return Task(architecture.to_dict(), config.model_dump(), seed, weights, checkpoint, plugins)

@@ -7,6 +7,7 @@ from nas.study import Ledger
 from reports.objectives import to_minimise
 from reports.pareto import nondominated
 from search_spaces import Architecture
+from trials.checkpoint import running_path
 
 
 def weights_path(folder: Path, architecture: Architecture, seed: int, epochs: int) -> Path:
@@ -15,14 +16,15 @@ def weights_path(folder: Path, architecture: Architecture, seed: int, epochs: in
 
 
 def checkpoint_path(folder: Path, architecture: Architecture, seed: int) -> Path:
-    """Return where a training that may be stopped early keeps what it goes on from."""
+    """Return where a training keeps what it goes on from, after a rung or an interruption."""
     return folder / "checkpoints" / f"{architecture.id}-seed{seed}.pt"
 
 
 def drop_checkpoints(folder: Path, ledger: Ledger) -> None:
     """Delete the checkpoints of trials that are over."""
     kept = {checkpoint_path(folder, p.architecture, p.seed) for p in ledger.unfinished()}
-    for path in (folder / "checkpoints").glob("*.pt"):
+    kept |= {running_path(path) for path in kept}
+    for path in (folder / "checkpoints").glob("*.pt*"):
         if path not in kept:
             path.unlink(missing_ok=True)
 

@@ -21,7 +21,7 @@ class Task:
     weights: str
     """Where the trained weights go; nowhere if empty."""
     checkpoint: str = ""
-    """The file that the legs of its training share; none if empty."""
+    """The file that its training goes on from, after a rung or an interruption; none if empty."""
     plugins: tuple[dict[str, Any], ...] = ()
     """The user's own modules that it needs, as `Plugin.to_dict` writes them."""
 

@@ -59,6 +59,10 @@ class CheckpointFile:
         finally:
             Path(unfinished).unlink(missing_ok=True)
 
+    def delete(self) -> None:
+        """Remove the file, if there is one."""
+        self._path.unlink(missing_ok=True)
+
     def read(self, identity: str) -> Checkpoint | None:
         """Return what the file holds; None if there is none, if it is damaged, or if it is of something else."""
         try:
@@ -69,3 +73,26 @@ class CheckpointFile:
             return None
         held = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         return Checkpoint(held["epoch"], held["state"]) if held["identity"] == identity else None
+
+
+class Checkpoints:
+    """What a training leaves on disk: the end of its stable epochs, for longer ones; and while it runs its last epoch.
+
+    Args:
+        path: of the first; the second, `<path>.running`, is gone when the training has come to its end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.stable = CheckpointFile(path)
+        self.running = CheckpointFile(running_path(path))
+
+    def latest(self, identity: str, epochs: int, stable: int) -> Checkpoint | None:
+        """Return what a training of `epochs`, of which the first `stable` are common to all lengths, can go on from."""
+        kept = [self.running.read(f"{identity} {epochs}"), self.stable.read(identity)]
+        usable = [each for each in (kept[0], kept[1] if kept[1] and kept[1].epoch <= stable else None) if each]
+        return max(usable, key=lambda each: each.epoch, default=None)
+
+
+def running_path(path: Path) -> Path:
+    """Return where the last epoch of a training that runs is kept."""
+    return path.with_name(f"{path.name}.running")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from search_spaces import Architecture, Cost, measure_cost
-from trials.checkpoint import CheckpointFile
+from trials.checkpoint import Checkpoints
 from trials.devices import describe_device, free_memory, seeded
 from trials.memory import PeakMemory
 from trials.record import EpochResult, TrialRecord
@@ -48,7 +48,8 @@ def run_trial(
         checkpoint: a file that trainings of different lengths share under `schedule: wsd`: if it holds an earlier
             stable epoch of this architecture, seed and recipe, the training goes on from it, with the result that it
             would have had from scratch; and it is left holding the end of its own stable epochs. A file that is
-            damaged, or of something else, counts as none.
+            damaged, or of something else, counts as none. While it runs, a second file beside it (`.running`) takes its
+            last epoch every now and then, so that the same call goes on after an interruption.
 
     Raises:
         InputError: the images are missing or damaged, the split is impossible, the host does not read these
@@ -58,7 +59,7 @@ def run_trial(
     trial = prepare(architecture, config, seed)
     cost = measure_cost(architecture)
     memory = PeakMemory(trial.device)
-    found = _attempt(trial, memory, on_epoch, weights, None if checkpoint is None else CheckpointFile(checkpoint))
+    found = _attempt(trial, memory, on_epoch, weights, None if checkpoint is None else Checkpoints(checkpoint))
     if found.reason is not None:
         free_memory(trial.device)
     wall_s = time.perf_counter() - start
@@ -70,14 +71,14 @@ def _attempt(
     memory: PeakMemory,
     on_epoch: OnEpoch | None,
     weights: Path | None,
-    checkpoint: CheckpointFile | None,
+    checkpoints: Checkpoints | None,
 ) -> Findings:
     """Carry the trial out as far as it goes."""
     found = Findings()
     try:
         with seeded(trial.seed, trial.device):
             model = trial.build()
-            for result in trial.train(model, found, checkpoint):
+            for result in trial.train(model, found, checkpoints):
                 _call(on_epoch, result)
             found.memory_bytes = memory.read()
             trial.measure(model, found)

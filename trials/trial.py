@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from search_spaces import Architecture, InputError, measure_cost
 from search_spaces.config import Config
-from trials.checkpoint import CheckpointFile
+from trials.checkpoint import Checkpoint, Checkpoints
 from trials.compiling import Compiling, decide_compiling
 from trials.data import Augmentation, DataConfig, augmentation, check_images, load_data, mirrors
 from trials.dataset import Dataset
@@ -29,6 +30,9 @@ from trials.splits import Index, split
 from trials.train import DivergedError, Trainer, count_steps
 from trials.train_config import TrainConfig
 from trials.weights import save_weights
+
+KEEP_EVERY_S = 30.0
+"""Seconds of training that an interruption may cost, beside the epoch that it falls into."""
 
 
 class TrialConfig(Config):
@@ -115,15 +119,14 @@ class Trial:
             model = model.to(memory_format=torch.channels_last)
         return model
 
-    def train(
-        self, model: nn.Module, found: Findings, checkpoint: CheckpointFile | None = None
-    ) -> Iterator[EpochResult]:
+    def train(self, model: nn.Module, found: Findings, checkpoints: Checkpoints | None = None) -> Iterator[EpochResult]:
         """Train and validate, adding each epoch to the findings.
 
         Args:
             model: untrained.
             found: what is added to.
-            checkpoint: holds, if anything, an earlier epoch to go on from; takes the end of the stable epochs.
+            checkpoints: hold, if anything, an earlier epoch to go on from; take the end of the stable epochs and, not
+                more often than every `KEEP_EVERY_S`, the last epoch.
 
         Raises:
             DivergedError: a loss is not finite.
@@ -144,8 +147,9 @@ class Trial:
         validation = torch.from_numpy(self.validation_index).to(self.device)
         num_epochs = self.config.train.epochs
         stable = self.config.train.stable_epochs
-        if checkpoint is not None:
-            _go_on(trainer, found, checkpoint, self.identity, stable)
+        if checkpoints is not None and (kept := checkpoints.latest(self.identity, num_epochs, stable)):
+            _go_on(trainer, found, kept)
+        kept_at = time.monotonic()
         for epoch in range(found.first_epoch, num_epochs + 1):
             start = time.perf_counter()
             train_loss = trainer.run_epoch(epoch)
@@ -159,10 +163,15 @@ class Trial:
             result = EpochResult(epoch, train_loss, score.accuracy, score.loss, trainer.lr, wall_s, score.miou)
             found.validation = score
             found.history.append(result)
-            if checkpoint is not None and epoch == stable:
-                progress = {"history": [asdict(result) for result in found.history], "train_s": found.train_s}
-                checkpoint.write(self.identity, epoch, progress | {"trainer": trainer.state()})
+            if checkpoints is not None and epoch == stable:
+                checkpoints.stable.write(self.identity, epoch, _state(trainer, found))
+                kept_at = time.monotonic()
+            elif checkpoints is not None and epoch < num_epochs and time.monotonic() - kept_at >= KEEP_EVERY_S:
+                checkpoints.running.write(f"{self.identity} {num_epochs}", epoch, _state(trainer, found))
+                kept_at = time.monotonic()
             yield result
+        if checkpoints is not None:
+            checkpoints.running.delete()
         trainer.finish()
 
     def measure(self, model: nn.Module, found: Findings) -> None:
@@ -192,11 +201,14 @@ class Trial:
         save_weights(model, path, metadata)
 
 
-def _go_on(trainer: Trainer, found: Findings, checkpoint: CheckpointFile, identity: str, stable: int) -> None:
-    """Take up what a checkpoint holds of this training, if it is of an epoch before the cool-down."""
-    kept = checkpoint.read(identity)
-    if kept is None or kept.epoch > stable:
-        return
+def _state(trainer: Trainer, found: Findings) -> dict[str, Any]:
+    """Return all that it takes to go on from here."""
+    history = [asdict(result) for result in found.history]
+    return {"history": history, "train_s": found.train_s, "trainer": trainer.state()}
+
+
+def _go_on(trainer: Trainer, found: Findings, kept: Checkpoint) -> None:
+    """Take up what `_state` returned."""
     trainer.restore(kept.state["trainer"])
     found.history = [EpochResult(**result) for result in kept.state["history"]]
     found.train_s = kept.state["train_s"]

@@ -9,7 +9,7 @@ import torch
 from search_spaces import Architecture
 from trials import DataConfig, TrainConfig, TrialConfig, run_trial
 from trials.checkpoint import CheckpointFile
-from trials.record import TrialRecord
+from trials.record import EpochResult, TrialRecord
 
 HOST = {"name": "resnet20", "classes": 10, "input": 8, "channels": 1}
 PLACED = Architecture.from_dict({"host": HOST, "placement": {"layer2.*/branch": [{"module": "eca"}]}})
@@ -49,6 +49,45 @@ def test_a_leg_that_is_run_again_is_the_same(tmp_path: Path) -> None:
     first, again = run(6, file), run(6, file)
     assert again.first_epoch == 4  # it had left its own stable end behind
     assert found(again) == found(first)
+
+
+class Interrupted(Exception):
+    """Ends a training as a kill does."""
+
+
+@pytest.mark.parametrize("after", [1, 2, 4])
+def test_an_interrupted_training_goes_on_from_its_last_epoch_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    monkeypatch.setattr("trials.trial.KEEP_EVERY_S", 0.0)
+    file = tmp_path / "a.pt"
+
+    def interrupt(result: EpochResult) -> None:
+        if result.epoch == after:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        run_trial(PLACED, configured(5), 5, on_epoch=interrupt, checkpoint=file)
+    again = run(5, file)
+    assert again.first_epoch == after + 1
+    assert found(again) == found(run(5))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_an_interrupted_training_helps_none_of_another_length_behind_its_stable_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trials.trial.KEEP_EVERY_S", 0.0)
+
+    def interrupt(result: EpochResult) -> None:
+        if result.epoch == 3:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):  # of 4 epochs, the last two are the cool-down
+        run_trial(PLACED, configured(4), 5, on_epoch=interrupt, checkpoint=tmp_path / "a.pt")
+    longer = run(6, tmp_path / "a.pt")
+    assert longer.first_epoch == 3
+    assert found(longer) == found(run(6))
 
 
 def test_a_training_shorter_than_what_the_file_holds_starts_from_scratch(tmp_path: Path) -> None:

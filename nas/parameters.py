@@ -8,7 +8,7 @@ host is not recorded; what a parameter's values are is the same in every trial.
 `ByOption` has one parameter per decision, over the numbers of its options: a genetic algorithm that works on
 it passes a module on to a child together with its knobs, instead of drawing the knobs anew. There a decision that does
 not exist in the chosen host is a silent gene: it changes nothing, and is inherited by children that may have another
-host. Optuna wants every parent to have every parameter.
+host.
 """
 
 from collections.abc import Mapping, Sequence

@@ -112,7 +112,7 @@ class Ledger:
     def add(self, architecture: Architecture, *, label: str | None, seed: int, epochs: int) -> int:
         """Queue a baseline and return its number; what is known at that seed and length is not queued again.
 
-        It has no parameters, since samplers shall not learn from it: it need not lie in the space.
+        It has no parameters, since it need not lie in the space; the proposer finds those of one that does.
         """
         known = self.known().get((architecture.hash, seed, epochs))
         if known is not None:

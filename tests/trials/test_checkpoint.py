@@ -51,7 +51,7 @@ def test_a_leg_that_is_run_again_is_the_same(tmp_path: Path) -> None:
     assert found(again) == found(first)
 
 
-class Interrupted(Exception):
+class InterruptedTrainingError(Exception):
     """Ends a training as a kill does."""
 
 
@@ -64,9 +64,9 @@ def test_an_interrupted_training_goes_on_from_its_last_epoch_to_the_same_bits(
 
     def interrupt(result: EpochResult) -> None:
         if result.epoch == after:
-            raise Interrupted
+            raise InterruptedTrainingError
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptedTrainingError):
         run_trial(PLACED, configured(5), 5, on_epoch=interrupt, checkpoint=file)
     again = run(5, file)
     assert again.first_epoch == after + 1
@@ -81,9 +81,9 @@ def test_an_interrupted_training_helps_none_of_another_length_behind_its_stable_
 
     def interrupt(result: EpochResult) -> None:
         if result.epoch == 3:
-            raise Interrupted
+            raise InterruptedTrainingError
 
-    with pytest.raises(Interrupted):  # of 4 epochs, the last two are the cool-down
+    with pytest.raises(InterruptedTrainingError):  # of 4 epochs, the last two are the cool-down
         run_trial(PLACED, configured(4), 5, on_epoch=interrupt, checkpoint=tmp_path / "a.pt")
     longer = run(6, tmp_path / "a.pt")
     assert longer.first_epoch == 3

@@ -81,7 +81,7 @@ def fidelities_of(view: StudyView, confirmed: Summary) -> tuple[Fidelity, ...]:
             if (before := by_architecture.get(item.architecture.hash)) is not None
             and (after := item.adjusted(value)) is not None
         ]
-        tau = _bootstrap(np.array(pairs, dtype=float).reshape(-1, 2), _tau)
+        tau = bootstrap(np.array(pairs, dtype=float).reshape(-1, 2), _tau)
         if tau is not None and target is not None:
             fidelities.append(Fidelity(epochs, target, tau))
     return tuple(fidelities)
@@ -97,9 +97,9 @@ def reliability_of(confirmed: Summary) -> Reliability | None:
         return None
     both = np.stack([accuracy, loss], axis=1)
     found = (
-        _bootstrap(both, lambda tables: _consistency(tables[:, 0])),
-        _bootstrap(both, lambda tables: _consistency(tables[:, 1])),
-        _bootstrap(both, lambda tables: _consistency(tables[:, 1]) - _consistency(tables[:, 0])),
+        bootstrap(both, lambda tables: consistency(tables[:, 0])),
+        bootstrap(both, lambda tables: consistency(tables[:, 1])),
+        bootstrap(both, lambda tables: consistency(tables[:, 1]) - consistency(tables[:, 0])),
     )
     if found[0] is None or found[1] is None or found[2] is None:
         return None
@@ -161,7 +161,7 @@ def _tau(pairs: Floats) -> float:
     return float(kendalltau(pairs[:, 0], pairs[:, 1]).statistic)
 
 
-def _consistency(table: Floats) -> float:
+def consistency(table: Floats) -> float:
     """Return ICC(C,1) = (MS_rows - MS_error) / (MS_rows + (k - 1) MS_error) of a table (rows, k); NaN if all equal."""
     rows, k = table.shape
     means = table.mean(axis=1, keepdims=True)
@@ -172,7 +172,7 @@ def _consistency(table: Floats) -> float:
     return (between - error) / total if total > 0 else math.nan
 
 
-def _bootstrap(rows: Floats, statistic: Callable[[Floats], float]) -> Estimate | None:
+def bootstrap(rows: Floats, statistic: Callable[[Floats], float]) -> Estimate | None:
     """Return a statistic of rows with its percentile interval; draws on which it is not defined are left out."""
     n = len(rows)
     if n < _LEAST or not math.isfinite(value := statistic(rows)):

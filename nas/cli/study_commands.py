@@ -71,7 +71,9 @@ def _as_data(view: StudyView) -> dict[str, Any]:
     return {
         "name": view.name,
         "objectives": list(view.objectives),
-        "counts": {name: dict(zip(("complete", "running", "failed"), c, strict=True)) for name, c in counts.items()},
+        "counts": {
+            name: dict(zip(("complete", "stopped", "running", "failed"), c, strict=True)) for name, c in counts.items()
+        },
         "refused": view.num_refused,
         "exhausted": view.exhausted,
         "front": [_row_data(row) for row in front_rows(view)],
@@ -107,7 +109,8 @@ def status(study: StudyArgument, as_json: AsJson = False) -> None:
         return
     print_lines(f"{view.name}: {view.description}" if view.description else view.name)
     rows = [(name, *_counts(trials)) for name, trials in (("search", view.search), ("confirm", view.confirm))]
-    print_table("", ("", "done", "running", "failed"), rows, ("done", "running", "failed"))
+    columns = ("done", "stopped early", "running", "failed")
+    print_table("", ("", *columns), rows, columns)
     plan = view.experiment["search"]
     print_lines(f"search ({plan['sampler']}) asks for {plan['trials']} trials beside the baselines")
     for trial in (*view.search, *view.confirm):
@@ -117,9 +120,9 @@ def status(study: StudyArgument, as_json: AsJson = False) -> None:
     print_front(view)
 
 
-def _counts(trials: tuple[TrialView, ...]) -> tuple[int, int, int]:
+def _counts(trials: tuple[TrialView, ...]) -> tuple[int, ...]:
     states = [trial.state for trial in trials]
-    return states.count("complete"), states.count("running"), states.count("failed")
+    return tuple(states.count(state) for state in ("complete", "stopped", "running", "failed"))
 
 
 def report(

@@ -114,7 +114,7 @@ def test_an_interrupted_search_leaves_nothing_running(experiments: Path, tmp_pat
     driver.stdout.readline()
     driver.stdout.readline()
     driver.send_signal(signal.SIGINT)
-    _, errors = driver.communicate(timeout=60)
+    _, errors = driver.communicate(timeout=300)
     assert driver.returncode == 130
     assert b"same command goes on" in errors
     assert b"Traceback" not in errors

@@ -55,9 +55,10 @@ class TrialRecord:
     split: Literal["validation"] = "validation"
     """The split of `accuracy`, `loss`, `miou` and `history`."""
     accuracy: float | None = None
-    """On the validation images after the last epoch, a fraction (segmentation: of pixels); None if failed."""
+    """On the validation images, a fraction (segmentation: of pixels), after the last epoch, or the mean of the last
+    ones (`TrainConfig.scored_epochs`); None if failed."""
     loss: float | None = None
-    """Log-loss on the validation images after the last epoch, in nats (segmentation: per pixel); None if failed."""
+    """Log-loss on the validation images of the same epochs, in nats (segmentation: per pixel); None if failed."""
     miou: float | None = None
     """Segmentation: mean intersection over union on the validation images after the last epoch, a fraction."""
     miou_by_size: dict[str, float | None] | None = None

@@ -4,8 +4,10 @@ import platform
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from trials.checkpoint import Checkpoints
 from trials.devices import describe_device, free_memory, seeded
 from trials.memory import PeakMemory
 from trials.record import EpochResult, TrialRecord
+from trials.score import Score
 from trials.train import DivergedError
 from trials.trial import Findings, Trial, TrialConfig, prepare
 
@@ -125,7 +128,7 @@ def _write_record(
     trial: Trial, found: Findings, cost: Cost, memory_method: str, wall_s: float, started_at: str
 ) -> TrialRecord:
     architecture, num_epochs = trial.architecture, len(found.history)
-    validation = found.validation if found.reason is None else None
+    validation = _score(trial, found) if found.reason is None else None
     return TrialRecord(
         architecture=architecture.to_dict(),
         architecture_id=architecture.id,
@@ -161,6 +164,20 @@ def _write_record(
         data_sha256=trial.dataset.sha256,
         versions=_versions(trial.device),
         started_at=started_at,
+    )
+
+
+def _score(trial: Trial, found: Findings) -> Score | None:
+    """Return the mean of the last epochs that count; of objects by their size, the last epoch alone."""
+    last = found.history[-trial.config.train.num_scored :]
+    if found.validation is None or len(last) == 1:
+        return found.validation
+    mious = [result.miou for result in last if result.miou is not None]
+    return replace(
+        found.validation,
+        accuracy=fmean(result.accuracy for result in last),
+        loss=fmean(result.loss for result in last),
+        miou=fmean(mious) if mious else None,
     )
 
 

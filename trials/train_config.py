@@ -55,6 +55,8 @@ class TrainConfig(Config):
     pixels are mixed with pixels."""
     ema: float | None = Field(None, gt=0, lt=1)
     """Score and keep a moving average of the weights; this share of it stays at each step (0.999, say)."""
+    scored_epochs: int = Field(1, ge=1)
+    """A trial's accuracy and log-loss are the means over its last so many epochs, of `wsd` at most its cool-down's."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the target that is spread over all classes."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -80,6 +82,11 @@ class TrainConfig(Config):
         if self.nesterov and not self.momentum:
             raise InputError("`nesterov: true` needs a momentum; give `nesterov: false` with `momentum: 0`")
         return self
+
+    @property
+    def num_scored(self) -> int:
+        """The epochs that count: `scored_epochs`, but none before the cool-down."""
+        return min(self.scored_epochs, self.epochs - self.stable_epochs)
 
     @property
     def stable_epochs(self) -> int:

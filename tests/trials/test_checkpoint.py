@@ -96,6 +96,14 @@ def test_a_training_shorter_than_what_the_file_holds_starts_from_scratch(tmp_pat
     assert run(2, file).first_epoch == 1
 
 
+def test_the_score_is_the_mean_of_the_last_epochs_of_the_cool_down() -> None:
+    record = run(6, scored_epochs=2)
+    assert record.accuracy == pytest.approx(sum(result.accuracy for result in record.history[-2:]) / 2)
+    assert record.loss == pytest.approx(sum(result.loss for result in record.history[-2:]) / 2)
+    short = run(2, scored_epochs=9)  # whose cool-down is one epoch
+    assert short.accuracy == short.history[-1].accuracy
+
+
 @pytest.mark.parametrize("changed", [{"seed": 6}, {"lr": 0.2}, {"batch_size": 25}])
 def test_what_belongs_to_another_training_is_not_gone_on_from(tmp_path: Path, changed: dict[str, object]) -> None:
     run(2, tmp_path / "a.pt")

@@ -201,6 +201,7 @@ def test_the_training_loss_is_the_mean_over_the_steps() -> None:
         ({"mixup": 0.2, "batch_size": 1}, "needs a `batch_size` of 2 or more"),
         ({"ema": 1.0}, "less than 1"),
         ({"schedule": "steps"}, "'cosine', 'linear' or 'wsd'"),
+        ({"scored_epochs": 0}, "greater than or equal to 1"),
         ({"cooldown": 0.2}, "`cooldown` is for `schedule: wsd`"),
         ({"flip": "never"}, "'random' or 'alternating'"),
         ({"compile": "maybe"}, "'auto'"),

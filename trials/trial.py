@@ -18,7 +18,7 @@ from trials.checkpoint import Checkpoint, Checkpoints
 from trials.compiling import Compiling, decide_compiling
 from trials.data import Augmentation, DataConfig, augmentation, check_images, load_data, mirrors
 from trials.dataset import Dataset
-from trials.device_data import on_device
+from trials.device_data import DeviceData, on_device
 from trials.devices import Precision, pick_device, pick_precision
 from trials.evaluate import evaluate
 from trials.graphed_step import capture, check_graphs
@@ -132,18 +132,7 @@ class Trial:
             DivergedError: a loss is not finite.
         """
         data = on_device(self.dataset, self.device, "train")
-        trainer = Trainer(
-            model,
-            data,
-            self.train_index,
-            self.config.train,
-            self.augmentation,
-            self.seed,
-            self.precision,
-            placed=placed_parameters(self.architecture, model) if self.config.train.attention_lr != 1 else (),
-            compiled=self.compiling.is_on,
-            record=capture if self.config.train.cuda_graphs else None,
-        )
+        trainer = self._trainer(model, data)
         validation = torch.from_numpy(self.validation_index).to(self.device)
         num_epochs = self.config.train.epochs
         stable = self.config.train.stable_epochs
@@ -173,6 +162,20 @@ class Trial:
         if checkpoints is not None:
             checkpoints.running.delete()
         trainer.finish()
+
+    def _trainer(self, model: nn.Module, data: DeviceData) -> Trainer:
+        return Trainer(
+            model,
+            data,
+            self.train_index,
+            self.config.train,
+            self.augmentation,
+            self.seed,
+            self.precision,
+            placed=placed_parameters(self.architecture, model) if self.config.train.attention_lr != 1 else (),
+            compiled=self.compiling.is_on,
+            record=capture if self.config.train.cuda_graphs else None,
+        )
 
     def measure(self, model: nn.Module, found: Findings) -> None:
         """Measure what the configuration asks for of the trained network."""

@@ -5,7 +5,7 @@ NSGA-II (Deb et al., 2002): non-dominated rank over the quality at the rung and 
 MO-ASHA does (Schmucker et al., arXiv:2106.12639). Departures:
 
 - A rung is the end of a training of that length, cooled down (`trials.train_config`, `wsd`), not a cut through a longer
-  one: un-annealed accuracies did not rank placements at all.
+  one, so that what was stopped can be compared with whatever else was trained for as long.
 - A trial is judged once per rung, among all that have reached it until then, and stopped for good if it is not among
   the best 1/`reduction_factor`.
 - A random few are let live to their end although the rule would stop them, so that it can be said what it cost.

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nas.driver import Outcome, search
     from nas.experiment import Experiment, load_experiment
+    from nas.ray_cluster import RaySettings
     from nas.view import open_study
 
-__all__ = ["Experiment", "Outcome", "load_experiment", "open_study", "search"]
+__all__ = ["Experiment", "Outcome", "RaySettings", "load_experiment", "open_study", "search"]
 
 _HOMES = {
     "Experiment": "nas.experiment",
     "Outcome": "nas.driver",
+    "RaySettings": "nas.ray_cluster",
     "load_experiment": "nas.experiment",
     "open_study": "nas.view",
     "search": "nas.driver",

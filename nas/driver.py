@@ -16,15 +16,18 @@ from nas.baselines import make_baselines
 from nas.confirm import queue_confirmations
 from nas.driver_lock import DriverLock
 from nas.early_stopping import EarlyStopping, Rule
+from nas.execution import Execution
 from nas.executor import Executor
-from nas.experiment import Experiment, changes, load_experiment, settle_sampler
+from nas.experiment import Experiment, changes, load_experiment, settle
 from nas.journal import open_storage
 from nas.lineup import note_controls, room_in
+from nas.local_executor import LocalExecutor
 from nas.local_pool import LocalPool
 from nas.memory_limit import MemoryLimit, memory_limit_of
 from nas.num_workers import settle_workers
 from nas.progress import Watcher
 from nas.proposer import Proposer, SearchPlan
+from nas.ray_cluster import RaySettings
 from nas.study import Ledger
 from nas.study_plugins import PLUGINS, plugins_of_space, refuse_changed_plugins, require_plugins
 from nas.view import CONFIRM, SEARCH, facts_of, view_of
@@ -37,6 +40,7 @@ from search_spaces.errors import InputError
 from search_spaces.plugins import Plugin
 from trials import TrialConfig, load_data, split
 from trials.data import check_images
+from trials.devices import pick_device
 from trials.graphed_step import check_graphs
 
 PACKAGE = "attention-placement-search"
@@ -60,6 +64,7 @@ def search(
     data_dir: str | None = None,
     workers: int | None = None,
     device: str = "auto",
+    ray: RaySettings | None = None,
     command: str | None = None,
     watcher: Watcher | None = None,
 ) -> Outcome:
@@ -71,21 +76,25 @@ def search(
         data_dir: where the images are on this machine, instead of the experiment's `data.dir`.
         workers: trials at a time, instead of the experiment's `search.workers`.
         device: `auto`, `cpu` or `cuda`.
+        ray: the cluster that the trials run on; None for a pool of processes on this machine.
         command: how the search is repeated, for the report.
         watcher: shows the progress.
 
     Raises:
         InputError: a mistake in the experiment, images that cannot be found, a study of another experiment or with
-            another source of the user's own modules, a study that another process drives.
+            another source of the user's own modules, a study that another process drives, a cluster that cannot be
+            reached.
         KeyboardInterrupt: after everything was put in order; the same call goes on.
     """
     name = experiment.name if isinstance(experiment, Experiment) else Path(experiment).stem
     folder = Path(study) if study else Path("studies") / name
-    job = _check(experiment, folder, data_dir, device)
+    job = _check(experiment, folder, data_dir, device, ray)
     with DriverLock(folder):
         storage = open_storage(folder)
         ledgers = _open_ledgers(storage, job.experiment, job.baselines, command or _command(), job.plugins)
-        _run(job, folder, *ledgers, workers, watcher or Watcher.for_terminal())
+        watcher = watcher or Watcher.for_terminal()
+        executor = _make_executor(job, ledgers[0], workers, watcher)
+        _run(job, folder, *ledgers, executor, watcher)
         view = view_of(storage, folder)
         fidelities = fidelities_of(view, summarise_confirm(view))
         ledgers[1].set_attribute("fidelities", [asdict(fidelity) for fidelity in fidelities])
@@ -100,16 +109,19 @@ class _Job:
     task: TrialConfig
     baselines: Sequence[tuple[str, Architecture]]
     plugins: Sequence[Plugin]
-    devices: Sequence[str]
+    device: str
+    ray: RaySettings | None
     memory_limit: MemoryLimit | None
 
 
-def _check(experiment: str | Experiment, folder: Path, data_dir: str | None, device: str) -> _Job:
+def _check(
+    experiment: str | Experiment, folder: Path, data_dir: str | None, device: str, ray: RaySettings | None
+) -> _Job:
     """Find everything that a user may have got wrong, before anything is written. Raises InputError."""
     known = facts_of(folder)
     require_plugins(folder, known)
     loaded = experiment if isinstance(experiment, Experiment) else load_experiment(experiment)
-    loaded = settle_sampler(loaded, known)
+    loaded = settle(loaded, known, deterministic=ray is None)
     task = _trial_config(loaded, data_dir, device)
     _refuse_changes(folder, known, loaded)
     refuse_changed_plugins(folder, known)
@@ -117,29 +129,40 @@ def _check(experiment: str | Experiment, folder: Path, data_dir: str | None, dev
     _check_data(loaded, task)
     baselines = make_baselines(loaded.space, loaded.config.search.random_baselines, loaded.config.search.seed)
     room_in(loaded.config.confirm, len(baselines))  # refuses a budget that cannot be enough
-    devices = _devices(device)
-    check_graphs(task.train, torch.device("cpu" if devices[0] == "auto" else devices[0]))
-    return _Job(loaded, task, baselines, plugins, devices, memory_limit_of(loaded, devices[0]))
+    if ray is None:
+        check_graphs(task.train, pick_device(_devices(device)[0]))
+    return _Job(loaded, task, baselines, plugins, device, ray, memory_limit_of(loaded, _devices(device)[0]))
 
 
-def _run(job: _Job, folder: Path, ledger: Ledger, confirmed: Ledger, workers: int | None, watcher: Watcher) -> None:
-    """Train what is to be trained, the search first, then the confirmation."""
+def _make_executor(job: _Job, ledger: Ledger, workers: int | None, watcher: Watcher) -> Executor:
     experiment = job.experiment
+    resources, asked = experiment.config.resources, experiment.config.search.workers
+    if job.ray is not None:
+        try:
+            from nas.ray_cluster.executor import RayExecutor  # where Ray is not installed, nothing else needs it
+        except ImportError as error:
+            raise InputError(f"{error}; Ray comes with `pip install 'ray[tune]'`, or our extra `cluster`") from error
+        return RayExecutor(job.ray, resources, workers or (asked if isinstance(asked, int) else None), job.device)
+    devices = _devices(job.device)
+    num_workers = workers or settle_workers(experiment, ledger, job.task, devices, watcher.say)
+    pool: LocalPool[Any, Any] = LocalPool(num_workers, run_task, threads_per_worker=max(1, int(resources.cpu)))
+    return LocalExecutor(pool, devices)
+
+
+def _run(job: _Job, folder: Path, ledger: Ledger, confirmed: Ledger, executor: Executor, watcher: Watcher) -> None:
+    """Train what is to be trained, the search first, then the confirmation."""
+    experiment, config = job.experiment, job.experiment.config
     proposer = Proposer(ledger, experiment.space, _plan(experiment), job.memory_limit)
-    num_workers = workers or settle_workers(experiment, ledger, job.task, job.devices, watcher.say)
-    with LocalPool(num_workers, run_task, threads_per_worker=1) as pool, watcher:
-        watcher.begin_search(experiment, ledger, num_workers)
-        executor = Executor(pool, folder, job.task, job.devices, watcher)
-        in_order, stopping = experiment.config.search.deterministic, _early_stopping(experiment, ledger)
-        executor.run(ledger, proposer.next, in_order=in_order, stopping=stopping)
-        _confirm(experiment, ledger, confirmed, executor, watcher)
-
-
-def _confirm(experiment: Experiment, ledger: Ledger, confirmed: Ledger, executor: Executor, watcher: Watcher) -> None:
-    note_controls(ledger, confirmed, experiment.config, experiment.space)
-    while queue_confirmations(ledger, confirmed, experiment.config):
-        watcher.begin_confirm(confirmed)
-        executor.run(confirmed, confirmed.take, in_order=False, confirm=experiment.config.confirm)
+    with executor, watcher:
+        watcher.begin_search(experiment, ledger, executor)
+        stopping, in_order = _early_stopping(experiment, ledger), bool(config.search.deterministic)
+        executor.run(
+            Execution(ledger, proposer.next, folder, job.task, watcher, in_order=in_order, stopping=stopping)
+        )
+        note_controls(ledger, confirmed, config, experiment.space)
+        while queue_confirmations(ledger, confirmed, config):
+            watcher.begin_confirm(confirmed)
+            executor.run(Execution(confirmed, confirmed.take, folder, job.task, watcher, in_order=False, confirm=True))
 
 
 def _trial_config(experiment: Experiment, data_dir: str | None, device: str) -> TrialConfig:
@@ -154,7 +177,7 @@ def _refuse_changes(folder: Path, known: Mapping[str, Any], experiment: Experime
         listed = "\n  ".join(changed)
         raise InputError(
             f"{folder} holds a study of another experiment; changed since:\n  {listed}\n"
-            f"Only description, data.dir, search.workers, confirm and a raised search.trials may change. "
+            f"Only description, data.dir, search.workers, resources, confirm and a raised search.trials may change. "
             f"Undo the change, or start another study with --study DIR"
         )
 
@@ -185,7 +208,7 @@ def _open_ledgers(
     # What may change since the last start is written anew.
     search.set_attribute("experiment", experiment.record)
     search.set_attribute("command", command)
-    search.recover(in_order=config.search.deterministic)
+    search.recover(in_order=bool(config.search.deterministic))
     confirmed = Ledger.open(storage, CONFIRM, config.objectives)
     confirmed.recover(in_order=False)
     for label, architecture in baselines:
@@ -203,7 +226,7 @@ def _plan(experiment: Experiment) -> SearchPlan:
         seed=search.seed,
         trial_seed=search.seed,
         epochs=experiment.config.train.epochs,
-        deterministic=search.deterministic,
+        deterministic=bool(search.deterministic),
         rungs=tuple(search.early_stopping.rungs) if search.early_stopping else (),
     )
 
@@ -213,7 +236,7 @@ def _early_stopping(experiment: Experiment, ledger: Ledger) -> EarlyStopping | N
     if search.early_stopping is None:
         return None
     config = search.early_stopping
-    rule = Rule(tuple(config.rungs), config.reduction_factor, config.let_live, search.seed, search.deterministic)
+    rule = Rule(tuple(config.rungs), config.reduction_factor, config.let_live, search.seed, bool(search.deterministic))
     return EarlyStopping(ledger, rule)
 
 

@@ -54,8 +54,9 @@ class SearchConfig(Config):
     workers: int | Literal["auto"] = "auto"
     """Trials at a time, each with one thread. `auto`: on a CPU as many as cores, on GPUs as
     many as fill them."""
-    deterministic: bool = True
-    """Ask the sampler for whole generations, so that the same seed gives the same search whatever finishes first."""
+    deterministic: bool | None = None
+    """Ask the sampler for whole generations, so that the same seed gives the same search whatever finishes first; false
+    never waits. Not given: true in the local pool, false on a cluster, as the study was begun."""
     memory_limit: float | None = Field(None, gt=0)
     """Bytes that a training may take; a proposal that is expected to take more is not trained."""
     random_baselines: int = Field(3, ge=0)
@@ -76,6 +77,23 @@ class SearchConfig(Config):
         if isinstance(workers, int) and workers < 1:
             raise InputError(f"must be at least 1 or `auto`, got {workers}")
         return workers
+
+
+class Resources(Config):
+    """What one trial takes of a machine; parts of a GPU let several trials share it."""
+
+    cpu: float = Field(1.0, gt=0)
+    """Cores, and threads of torch (at least one)."""
+    gpu: float | None = Field(None, ge=0)
+    """GPUs, or a part of one; not given: with Ray a whole one where there is any, in the local pool as
+    `search.workers` says."""
+
+    @field_validator("gpu")
+    @classmethod
+    def _is_a_part_or_whole(cls, gpu: float | None) -> float | None:
+        if gpu is not None and gpu > 1:
+            raise InputError(f"a trial trains on one GPU or a part of one, got {gpu:g}")
+        return gpu
 
 
 class ConfirmConfig(Config):
@@ -150,6 +168,8 @@ class ExperimentConfig(Config):
     """The search: sampler, number of trials, seed, workers."""
     confirm: ConfirmConfig = ConfirmConfig()
     """The confirmation that follows it: how many, with how many seeds, how long."""
+    resources: Resources = Resources()
+    """What one trial takes of a machine."""
 
     @field_validator("objectives")
     @classmethod
@@ -197,22 +217,25 @@ def load_experiment(name: str) -> Experiment:
     return Experiment(path.stem, config, space, record)
 
 
-def settle_sampler(experiment: Experiment, known: Mapping[str, Any]) -> Experiment:
-    """Return the experiment with the sampler that `auto` stands for: the study's own if it has begun.
+def settle(experiment: Experiment, known: Mapping[str, Any], *, deterministic: bool) -> Experiment:
+    """Return the experiment with what it leaves open decided: as the study was begun, if it was.
 
     Args:
+        experiment: as it was read.
         known: What the study says of itself, or nothing.
+        deterministic: what `search.deterministic` is where it is not given.
     """
     config = experiment.config
-    if config.search.sampler != AUTO:
-        return experiment
-    if "experiment" in known:
-        name = known["experiment"]["search"]["sampler"]
-    else:
-        name = resolve_sampler(AUTO, experiment.space, len(config.objectives), config.search.trials)
-    settled = config.search.model_copy(update={"sampler": name})
-    record = experiment.record | {"search": settled.model_dump()}
-    return replace(experiment, config=config.model_copy(update={"search": settled}), record=record)
+    begun: Mapping[str, Any] = known["experiment"]["search"] if "experiment" in known else {}
+    settled: dict[str, Any] = {}
+    if config.search.sampler == AUTO:
+        objectives, trials = len(config.objectives), config.search.trials
+        settled["sampler"] = begun.get("sampler") or resolve_sampler(AUTO, experiment.space, objectives, trials)
+    if config.search.deterministic is None:
+        settled["deterministic"] = begun.get("deterministic", deterministic)
+    search = config.search.model_copy(update=settled)
+    record = experiment.record | {"search": search.model_dump()}
+    return replace(experiment, config=config.model_copy(update={"search": search}), record=record)
 
 
 def load_space(name: str) -> SearchSpace:
@@ -291,6 +314,7 @@ MAY_CHANGE: Sequence[tuple[str, ...]] = (
     ("data", "dir"),
     ("search", "workers"),
     ("confirm",),
+    ("resources",),
 )
 """What may differ when a study is resumed; besides, `search.trials` may be raised."""
 

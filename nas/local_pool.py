@@ -76,14 +76,16 @@ class LocalPool(Generic[Task, Result]):
     def __init__(self, num_workers: int, function: str | Function[Task, Result], threads_per_worker: int = 1) -> None:
         assert num_workers >= 1, num_workers
         self._function = function if isinstance(function, str) else _path_of(function)
-        self._num_workers, self._num_threads = num_workers, threads_per_worker
+        self.num_workers = num_workers
+        """How many tasks are computed at a time."""
+        self._num_threads = threads_per_worker
         self._workers: list[_Worker] = []
         self._num_failed_starts = 0
 
     @property
     def num_idle(self) -> int:
         """How many more tasks can be submitted now."""
-        return self._num_workers - len(self.busy)
+        return self.num_workers - len(self.busy)
 
     @property
     def busy(self) -> list[int]:

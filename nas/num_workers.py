@@ -33,10 +33,13 @@ def settle_workers(
         devices: what trials are spread over; several are taken to be alike.
         say: tells the user.
     """
-    asked = experiment.config.search.workers
+    asked, resources = experiment.config.search.workers, experiment.config.resources
     if isinstance(asked, int):
         return asked
     num_cores, on_gpu = _num_cores(), pick_device(devices[0]).type == "cuda"
+    if on_gpu and resources.gpu:
+        return max(1, min(int(len(devices) / resources.gpu + 1e-6), int(num_cores / resources.cpu)))
+    num_cores = max(1, int(num_cores / resources.cpu))
     default = 1 if on_gpu else num_cores
     machine = {"devices": [describe_device(pick_device(name)) for name in devices], "cores": num_cores}
     kept = search.attributes.get(CALIBRATION)

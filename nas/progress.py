@@ -1,7 +1,7 @@
 """What a person sees while a search runs: a live panel on a terminal, else one plain line per finished trial."""
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -23,6 +23,14 @@ from trials.cost_model import Prediction
 from trials.forecast import Forecast
 
 
+class Workers(Protocol):
+    """What does the work."""
+
+    @property
+    def num_workers(self) -> int:
+        """How many trials run at a time, as things stand now."""
+
+
 class Watcher:
     """Follows a search and says how it stands. `quiet` says nothing."""
 
@@ -36,7 +44,8 @@ class Watcher:
         self._search: Ledger | None = None
         self._trained: list[TrainedTrials] = []
         self._forecast = Forecast([])
-        self._goal = self._num_workers = 0
+        self._goal = 0
+        self._workers: Workers | None = None
 
     @staticmethod
     def for_terminal() -> "Watcher":
@@ -60,16 +69,16 @@ class Watcher:
         if self._live:
             self._live.stop()
 
-    def begin_search(self, experiment: Experiment, ledger: Ledger, num_workers: int) -> None:
+    def begin_search(self, experiment: Experiment, ledger: Ledger, workers: Workers) -> None:
         """Begin the search phase: `search.trials` proposals, and the baselines."""
         self._experiment, self._search = experiment, ledger
         baselines = len(ledger.trials("baseline"))
         self._begin("search", ledger, experiment.config.search.trials + baselines)
-        self._num_workers = num_workers
+        self._workers = workers
         self.say(
             f"searching {experiment.space.size:,} architectures on {hosts_in_words(experiment.space.hosts)}: "
             f"{experiment.config.search.trials} trials ({experiment.config.search.sampler}) and {baselines} baselines "
-            f"of {experiment.config.train.epochs} epochs, {num_workers} at a time"
+            f"of {experiment.config.train.epochs} epochs, {workers.num_workers} at a time"
         )
         done = self._num_done()
         if done:
@@ -161,13 +170,14 @@ class Watcher:
         """Return the seconds to the end, the confirmation included; None as long as nothing is known."""
         if self._experiment is None or self._search is None or self._ledger is None:
             return None
+        num_workers = self._workers.num_workers if self._workers else 1
         config, done = self._experiment.config, {n: epoch.get("epoch", 0) for n, (_, epoch) in self._running.items()}
         if self._phase == "search":
-            jobs = jobs_of_search(config, self._search, done, self._num_workers)
+            jobs = jobs_of_search(config, self._search, done, num_workers)
             jobs += jobs_of_confirmation(config, self._search)
         else:
             jobs = jobs_of_confirmation(config, self._search, self._ledger, done)
-        return time_left(jobs, self._forecast, self._num_workers)
+        return time_left(jobs, self._forecast, num_workers)
 
     def _num_done(self) -> int:
         assert self._ledger is not None

@@ -18,6 +18,8 @@ class Task:
     architecture: dict[str, Any]
     config: dict[str, Any]
     seed: int
+    folder: str
+    """The study's, where the files below are."""
     weights: str
     """Where the trained weights go; nowhere if empty."""
     checkpoint: str = ""
@@ -39,7 +41,7 @@ def run_task(task: Task, report: Callable[[dict[str, Any]], None]) -> dict[str, 
         TrialConfig.model_validate(task.config),
         task.seed,
         on_epoch=on_epoch,
-        weights=Path(task.weights) if task.weights else None,
-        checkpoint=Path(task.checkpoint) if task.checkpoint else None,
+        weights=Path(task.folder, task.weights) if task.weights else None,
+        checkpoint=Path(task.folder, task.checkpoint) if task.checkpoint else None,
     )
     return record.to_dict()

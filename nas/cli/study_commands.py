@@ -10,6 +10,7 @@ import typer
 from nas.cli.front_table import print_front
 from nas.cli.output import AsJson, print_json, print_lines, print_table, program
 from nas.cli.plugins_option import plugins_as_typed
+from nas.cli.ray_options import ExecutorName, ray_settings
 from nas.driver import Outcome
 from nas.driver import search as run_search
 from nas.export import export_study
@@ -36,12 +37,23 @@ def search(
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time, instead of search.workers.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    executor: Annotated[ExecutorName, typer.Option(help="Where trials run: processes here, or a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="With ray: auto, HOST:PORT or ray://HOST:PORT of a running cluster.", show_default="here"),
+    ] = None,
+    runtime_env: Annotated[
+        Path | None, typer.Option(help="With ray: a YAML file with Ray's runtime environment of the nodes.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Start a search, or go on with it if its study exists."""
     watcher = Watcher.quiet() if as_json else None
+    ray = ray_settings(executor, address, runtime_env)
     try:
-        outcome = run_search(experiment, study, data_dir=data_dir, workers=workers, device=device, watcher=watcher)
+        outcome = run_search(
+            experiment, study, data_dir=data_dir, workers=workers, device=device, ray=ray, watcher=watcher
+        )
     except KeyboardInterrupt:
         typer.echo("\ninterrupted; nothing that finished is lost. The same command goes on from here.", err=True)
         raise

@@ -1,0 +1,213 @@
+"""Carrying a ledger's proposals out: whatever happens to a worker, each ends as a record.
+
+Where a task runs is an executor's affair (`nas.local_executor`, `nas.ray_cluster`); what it is, what becomes of its
+result, and whether it is tried again is the same everywhere, and is here.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nas.early_stopping import EarlyStopping
+from nas.ledger_trial import Proposal
+from nas.progress import Watcher
+from nas.study import Ledger
+from nas.weights import checkpoint_path, drop_checkpoints, keep_front, weights_path
+from nas.work import Task
+from search_spaces import measure_cost
+from search_spaces.errors import InputError
+from search_spaces.plugins import plugins_of
+from trials import TrialConfig, TrialRecord
+
+MOST_ATTEMPTS = 3
+"""Trainings of one proposal whose worker dies; a failure inside the training is final at once."""
+
+MOST_LOSSES = 10
+"""Trainings of one proposal that are lost with their machine, which is not their fault as long as it is not a habit."""
+
+MOST_FAILURES = 5
+"""More failed trials than this, and than succeeded, end a search: something is wrong that more trials will not mend."""
+
+
+@dataclass(frozen=True)
+class _Running:
+    proposal: Proposal
+    task: Task
+    attempts: int = 1
+    losses: int = 0
+
+
+class Execution:
+    """One phase of a search: takes what a ledger hands out, and records what came of it.
+
+    Args:
+        ledger: where results go.
+        take: hands out what to run next, or None.
+        folder: of the study.
+        config: of a trial, but for its length and device.
+        watcher: shows the progress.
+        in_order: see `Ledger.tell`.
+        confirm: whether these are confirming trainings, which measure the test split, and keep all weights.
+        stopping: decides about trials that pause at a rung.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        take: Callable[[], Proposal | None],
+        folder: Path,
+        config: TrialConfig,
+        watcher: Watcher,
+        *,
+        in_order: bool,
+        confirm: bool = False,
+        stopping: EarlyStopping | None = None,
+    ) -> None:
+        self.folder, self.config, self.watcher = folder, config, watcher
+        self._ledger, self._take, self._in_order = ledger, take, in_order
+        self._confirm, self._stopping = confirm, stopping
+        self._running: dict[int, _Running] = {}
+        self._again: deque[_Running] = deque()
+
+    @property
+    def num_running(self) -> int:
+        """How many tasks are handed out and have not ended."""
+        return len(self._running)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is running or to be run again; ask after `next` had nothing."""
+        return not self._running and not self._again
+
+    def next(self, device: str) -> tuple[int, Task] | None:
+        """Return the next task with its key, to be run on `device` now; None if there is none at present."""
+        if self._again:
+            before = self._again.popleft()
+            config = {**before.task.config, "device": device}
+            return self._start(replace(before, task=replace(before.task, config=config)))
+        self._stop_early()
+        proposal = self._take()
+        return None if proposal is None else self._start(_Running(proposal, self._task(proposal, device)))
+
+    def progressed(self, key: int, epoch: dict[str, Any]) -> None:
+        """Take note of a finished epoch."""
+        if running := self._running.get(key):
+            self.watcher.progressed(running.proposal, epoch)
+
+    def finished(self, key: int, result: dict[str, Any]) -> None:
+        """Record what a task returned.
+
+        Raises:
+            InputError: most trials fail; the message says why.
+        """
+        self._record(self._running.pop(key), TrialRecord.from_dict(result))
+
+    def crashed(self, key: int, reason: str, *, is_lost: bool = False) -> None:
+        """Have a task run again that ended without a result, or give it up.
+
+        Args:
+            key: of the task.
+            reason: why, for people.
+            is_lost: whether its machine went away, which says nothing about the task.
+
+        Raises:
+            InputError: most trials fail; the message says why.
+        """
+        running = self._running.pop(key)
+        if is_lost and running.losses < MOST_LOSSES:
+            self._again.append(replace(running, losses=running.losses + 1))
+        elif not is_lost and running.attempts < MOST_ATTEMPTS:
+            self._again.append(replace(running, attempts=running.attempts + 1))
+        else:
+            died = running.losses + 1 if is_lost else running.attempts
+            self._record(running, _failed(running, f"the worker died {died} times: {reason}"))
+
+    def tidy(self) -> None:
+        """Remove files that are needed no more, and show how it stands: after some of the above."""
+        drop_checkpoints(self.folder, self._ledger)
+        if not self._confirm:
+            keep_front(self.folder, self._ledger)
+        self.watcher.refresh()
+
+    def release(self) -> None:
+        """Put what is running back into the queue: the executor is at its end before the search is."""
+        self._running.clear()
+        self._again.clear()
+        self._ledger.release()
+
+    def _stop_early(self) -> None:
+        if self._stopping is None:
+            return
+        for number in self._stopping.decide():
+            proposal, record = self._ledger.stopped(number)
+            self.watcher.finished(proposal, record)
+        self._ledger.tell(in_order=self._in_order)
+
+    def _task(self, proposal: Proposal, device: str) -> Task:
+        train = self.config.train.model_copy(update={"epochs": proposal.target})
+        config = self.config.model_copy(update={"train": train, "device": device, "test": self._confirm})
+        architecture, seed = proposal.architecture, proposal.seed
+        is_last = proposal.target == proposal.epochs
+        weights = self._name(weights_path(self.folder, architecture, seed, proposal.epochs)) if is_last else ""
+        checkpoint = self._name(checkpoint_path(self.folder, architecture, seed))
+        modules = dict.fromkeys(spec.module for _, specs in architecture.items for spec in specs)
+        plugins = tuple(plugin.to_dict() for plugin in plugins_of(modules))
+        folder = str(self.folder.absolute())
+        return Task(architecture.to_dict(), config.model_dump(), seed, folder, weights, checkpoint, plugins)
+
+    def _name(self, path: Path) -> str:
+        return str(path.relative_to(self.folder))
+
+    def _start(self, running: _Running) -> tuple[int, Task]:
+        number = running.proposal.number
+        self._running[number] = running
+        self.watcher.started(running.proposal)
+        return number, running.task
+
+    def _record(self, running: _Running, record: TrialRecord) -> None:
+        self._ledger.record(running.proposal.number, record)
+        self._ledger.tell(in_order=self._in_order)
+        if record.status == "complete" and record.epochs < running.proposal.epochs:
+            self.watcher.paused(running.proposal)
+        else:
+            self.watcher.finished(running.proposal, record)
+        self._stop_if_most_fail(record)
+
+    def _stop_if_most_fail(self, record: TrialRecord) -> None:
+        states = [self._ledger.counts(role) for role in ("proposal", "baseline")]
+        failed, complete = sum(count.failed for count in states), sum(count.trained for count in states)
+        if record.status == "failed" and failed > max(MOST_FAILURES, complete):
+            raise InputError(
+                f"stopped: {failed} trials failed and {complete} succeeded. The last failure: {record.reason}. "
+                f"`nas status` lists them; what was found is kept"
+            )
+
+
+def _failed(running: _Running, reason: str) -> TrialRecord:
+    architecture, cost = running.proposal.architecture, measure_cost(running.proposal.architecture)
+    return TrialRecord(
+        architecture=architecture.to_dict(),
+        architecture_id=architecture.id,
+        architecture_hash=architecture.hash,
+        seed=running.proposal.seed,
+        epochs=running.proposal.target,
+        status="failed",
+        reason=reason,
+        params=cost.params,
+        macs=cost.macs,
+        wall_s=0.0,
+        images_per_s=None,
+        memory_bytes=None,
+        memory_method="the worker died",
+        device="unknown: the worker died",
+        precision="fp32",
+        num_train=0,
+        num_validation=0,
+        num_test=0,
+        data_sha256="",
+        versions={},
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

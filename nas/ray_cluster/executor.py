@@ -1,0 +1,169 @@
+"""Tasks on a Ray cluster: Ray Tune places them, a study of ours says what they are and what came of them.
+
+Ray Tune never decides anything here and remembers nothing: our `Searcher` hands out what the study has to be run, so
+that going on after any accident is a new Tune run over the same study.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+# Tune reads these when it is imported. Ctrl-C is the driver's affair, and the study is the only record.
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000000")
+os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
+os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+
+import ray
+from ray import tune
+
+from nas.execution import Execution
+from nas.experiment import Resources
+from nas.ray_cluster.exchange import Exchange, Outbox
+from nas.ray_cluster.on_node import Node, train
+from nas.ray_cluster.searcher import Errors, StudySearcher
+from nas.ray_cluster.settings import RaySettings
+from search_spaces.errors import InputError
+from trials import load_data
+from trials.dataset import Dataset
+from trials.node_data import is_read_from_files
+
+_ENDLESS = 1_000_000_000
+"""Samples; our searcher says when it is over."""
+
+
+class RayExecutor:
+    """Runs tasks as trials of Ray Tune, as many as the cluster has room for.
+
+    Args:
+        settings: which cluster.
+        resources: of one task; without `gpu`, a whole one where the cluster has any.
+        workers: at most so many at a time; None for as many as there is room for.
+        device: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        InputError: on entering, the cluster cannot be reached, or has not what a task needs.
+    """
+
+    def __init__(self, settings: RaySettings, resources: Resources, workers: int | None, device: str) -> None:
+        self._settings, self._wanted, self._limit, self._device = settings, resources, workers, device
+        self._owns_ray = False
+
+    def __enter__(self) -> Self:
+        if not ray.is_initialized():
+            self._owns_ray = True
+            _start_ray(self._settings, self._limit, self._wanted)
+        try:
+            self._resources = self._settle_resources(ray.cluster_resources())
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._owns_ray:
+            ray.shutdown()
+
+    @property
+    def num_workers(self) -> int:
+        """How many tasks the cluster has room for now; at least 1, since more of it may be on its way."""
+        return max(1, min(_room(ray.cluster_resources(), self._resources), self._limit or _ENDLESS))
+
+    def run(self, execution: Execution) -> None:
+        """Run until the execution has nothing more to run and nothing is running. Raises as `Executor.run`."""
+        scratch = Path(tempfile.mkdtemp(prefix="nas-tune-"))
+        exchange = Exchange.options(num_cpus=0).remote()  # type: ignore[attr-defined]
+        outbox = Outbox(exchange, execution.folder)
+        searcher = StudySearcher(execution, outbox, "cuda" if self._resources.get("GPU") else "cpu", self._limit)
+        try:
+            self._fit(execution, searcher, outbox, scratch)
+            if searcher.failure is not None:
+                raise searcher.failure
+        except BaseException:
+            execution.release()
+            raise
+        finally:
+            ray.kill(exchange)
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _fit(self, execution: Execution, searcher: StudySearcher, outbox: Outbox, scratch: Path) -> None:
+        data = execution.config.data
+        images = _put(load_data(data)) if is_read_from_files(data) else None
+        threads = max(1, int(self._resources["CPU"]))
+        with outbox.marked_folder() as token:
+            node = Node(str(execution.folder.absolute()), token, outbox.exchange, threads, images)
+            trainable = tune.with_parameters(train, node=node)
+            tune.run(
+                tune.with_resources(trainable, {name.lower(): n for name, n in self._resources.items() if n}),
+                name="search",
+                num_samples=_ENDLESS,
+                search_alg=searcher,
+                scheduler=Errors(searcher),
+                stop=searcher.stopper,
+                reuse_actors=True,
+                storage_path=str(scratch),
+                verbose=0,
+                raise_on_failed_trial=False,
+                callbacks=list(self._settings.callbacks),
+                trial_name_creator=_short_name,
+                trial_dirname_creator=_short_name,
+                _remote=False,  # the searcher writes to the study, and stays with it: also behind ray://
+            )
+
+    def _settle_resources(self, cluster: Mapping[str, float]) -> dict[str, float]:
+        wanted = self._wanted
+        has_gpu = cluster.get("GPU", 0) > 0
+        gpu = wanted.gpu if wanted.gpu is not None else float(has_gpu)
+        if self._device == "cpu":
+            gpu = 0.0
+        if self._device == "cuda" and not gpu:
+            raise InputError("--device cuda needs GPUs, and the cluster has none; say `resources: {gpu: 1}` to wait")
+        settled = {"CPU": wanted.cpu, "GPU": gpu}
+        if self._settings.is_local and not _room(cluster, settled):
+            has = ", ".join(f"{name.lower()}: {cluster.get(name, 0):g}" for name in settled)
+            needs = ", ".join(f"{name.lower()}: {n:g}" for name, n in settled.items())
+            raise InputError(f"a trial needs `resources: {{{needs}}}`, and this machine has {{{has}}}")
+        return settled
+
+
+def _start_ray(settings: RaySettings, limit: int | None, resources: Resources) -> None:
+    # Trials keep the folder that they were started in, in which relative paths mean what they meant.
+    variables = {"RAY_CHDIR_TO_TRIAL_DIR": "0", **settings.runtime_env.get("env_vars", {})}
+    options: dict[str, Any] = {
+        "runtime_env": {**settings.runtime_env, "env_vars": variables},
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+    }
+    if settings.is_local:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        num_cpus = None if limit is None else max(1, round(limit * resources.cpu))
+        options |= {"address": "local", "num_cpus": num_cpus, "include_dashboard": False}
+    else:
+        options["address"] = settings.address
+    try:
+        ray.init(**options)
+    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+        where = "on this machine" if settings.is_local else f"at {settings.address}"
+        raise InputError(f"no Ray cluster {where}: {error}") from error
+
+
+def _put(dataset: Dataset) -> tuple[str, Any]:
+    return dataset.sha256, ray.put(dataset)
+
+
+def _room(cluster: Mapping[str, float], resources: Mapping[str, float]) -> int:
+    """Return how many tasks fit, as if all nodes were one."""
+    return int(min((cluster.get(name, 0.0) / each + 1e-6 for name, each in resources.items() if each), default=1))
+
+
+def _short_name(trial: Any) -> str:
+    return str(trial.trial_id)

@@ -1,0 +1,139 @@
+"""Ray Tune's view of a study: what to run next, and what became of it."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
+
+from nas.execution import Execution
+from nas.ray_cluster.exchange import Outbox
+from nas.ray_cluster.on_node import EPOCH, RECORD
+from nas.ray_cluster.parcel import Parcel
+from nas.work import Task
+from search_spaces import Architecture
+
+
+class StudySearcher(Searcher):
+    """Hands out an execution's tasks to Tune, one Tune trial for each.
+
+    Args:
+        execution: what is run.
+        outbox: where files come from that nodes without the study's folder have written.
+        device: of a task, on its node.
+        limit: tasks at a time, or None.
+    """
+
+    def __init__(self, execution: Execution, outbox: Outbox, device: str, limit: int | None) -> None:
+        super().__init__()
+        self._execution, self._outbox, self._device, self._limit = execution, outbox, device, limit
+        self._handed_out: dict[str, tuple[int, Task]] = {}
+        self.errors: dict[str, str] = {}
+        """What Tune says about a trial that ended badly, by its id; see `Errors`."""
+        self.failure: Exception | None = None
+        """What ends the search; Tune would swallow it."""
+        self.stopper = _Stopper(lambda: self.failure is not None)
+
+    # Tune gives the signatures.
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        return self._guarded(lambda: self._suggest(trial_id), Searcher.FINISHED)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self._guarded(lambda: self._take_note(trial_id, result), None)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self._guarded(lambda: self._end(trial_id, result or {}), None)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Do nothing: the study is the record."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise NotImplementedError("a search goes on from its study, not from Tune's files")
+
+    def get_state(self) -> dict[str, Any]:
+        return {}
+
+    def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self._limit is not None and self._execution.num_running >= self._limit:
+            return None
+        found = self._execution.next(self._device)
+        if found is None:
+            return Searcher.FINISHED if self._execution.is_over else None
+        key, task = self._handed_out[trial_id] = found
+        self._outbox.send_checkpoints(task)
+        return {
+            "number": key,
+            "architecture": Architecture.from_dict(task.architecture).id,
+            "seed": task.seed,
+            "epochs": task.config["train"]["epochs"],
+            "parcel": Parcel(task),
+        }
+
+    def _take_note(self, trial_id: str, result: dict[str, Any]) -> None:
+        if trial_id not in self._handed_out:
+            return
+        key, task = self._handed_out[trial_id]
+        if result.get("has_sent"):
+            self._outbox.collect()
+        if RECORD in result:
+            self._close(trial_id)
+            self._execution.finished(key, json.loads(result[RECORD]))
+            self._execution.tidy()
+        elif EPOCH in result:
+            self._execution.progressed(key, json.loads(result[EPOCH]))
+
+    def _end(self, trial_id: str, result: dict[str, Any]) -> None:
+        self._take_note(trial_id, result)
+        error = self.errors.pop(trial_id, "it ended without a result")
+        if trial_id in self._handed_out:
+            self._execution.crashed(self._close(trial_id), error, is_lost=_is_lost(error))
+
+    def _close(self, trial_id: str) -> int:
+        key, task = self._handed_out.pop(trial_id)
+        self._outbox.collect()
+        self._outbox.forget(task)
+        return key
+
+    def _guarded(self, step: Callable[[], Any], otherwise: Any) -> Any:
+        if self.failure is None:
+            try:
+                return step()
+            except Exception as error:  # it is raised again when Tune has come to its end
+                self.failure = error
+        return otherwise
+
+
+class Errors(FIFOScheduler):
+    """Tells the searcher why a trial ended badly, which Tune tells schedulers only."""
+
+    def __init__(self, searcher: StudySearcher) -> None:
+        super().__init__()
+        self._searcher = searcher
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune writes its own state down, which nobody reads
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        text = trial.get_error() or "no message"
+        self._searcher.errors[trial.trial_id] = text.partition("\n")[2].strip() or text
+
+
+class _Stopper(Stopper):
+    def __init__(self, is_over: Callable[[], bool]) -> None:
+        self._is_over = is_over
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._is_over()
+
+
+def _is_lost(error: str) -> bool:
+    """Return whether a trial's machine went away, by what Ray says."""
+    return "node has died" in error or "node was terminated" in error or "node was preempted" in error

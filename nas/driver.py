@@ -156,9 +156,7 @@ def _run(job: _Job, folder: Path, ledger: Ledger, confirmed: Ledger, executor: E
     with executor, watcher:
         watcher.begin_search(experiment, ledger, executor)
         stopping, in_order = _early_stopping(experiment, ledger), bool(config.search.deterministic)
-        executor.run(
-            Execution(ledger, proposer.next, folder, job.task, watcher, in_order=in_order, stopping=stopping)
-        )
+        executor.run(Execution(ledger, proposer.next, folder, job.task, watcher, in_order=in_order, stopping=stopping))
         note_controls(ledger, confirmed, config, experiment.space)
         while queue_confirmations(ledger, confirmed, config):
             watcher.begin_confirm(confirmed)

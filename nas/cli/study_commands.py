@@ -37,7 +37,9 @@ def search(
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time, instead of search.workers.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    executor: Annotated[ExecutorName, typer.Option(help="Where trials run: processes here, or a Ray cluster.")] = "local",
+    executor: Annotated[
+        ExecutorName, typer.Option(help="Where trials run: processes here, or a Ray cluster.")
+    ] = "local",
     address: Annotated[
         str | None,
         typer.Option(help="With ray: auto, HOST:PORT or ray://HOST:PORT of a running cluster.", show_default="here"),

@@ -5,9 +5,11 @@ that going on after any accident is a new Tune run over the same study.
 """
 
 import logging
+import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +21,8 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000000")
 os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
+# One after the other, workers would take minutes to be there; how many may wait is for our searcher to say.
+os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "100000")
 os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
 
 import ray
@@ -34,6 +38,9 @@ from search_spaces.errors import InputError
 from trials import load_data
 from trials.dataset import Dataset
 from trials.node_data import is_read_from_files
+
+LOOK_EVERY_S = 1.0
+"""How often the cluster is asked what it has."""
 
 _ENDLESS = 1_000_000_000
 """Samples; our searcher says when it is over."""
@@ -55,13 +62,14 @@ class RayExecutor:
     def __init__(self, settings: RaySettings, resources: Resources, workers: int | None, device: str) -> None:
         self._settings, self._wanted, self._limit, self._device = settings, resources, workers, device
         self._owns_ray = False
+        self._looked_at, self._has = -math.inf, dict[str, float]()
 
     def __enter__(self) -> Self:
         if not ray.is_initialized():
             self._owns_ray = True
             _start_ray(self._settings, self._limit, self._wanted)
         try:
-            self._resources = self._settle_resources(ray.cluster_resources())
+            self._resources = self._settle_resources(_has())
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -76,14 +84,27 @@ class RayExecutor:
     @property
     def num_workers(self) -> int:
         """How many tasks the cluster has room for now; at least 1, since more of it may be on its way."""
-        return max(1, min(_room(ray.cluster_resources(), self._resources), self._limit or _ENDLESS))
+        if time.monotonic() - self._looked_at > LOOK_EVERY_S:
+            self._looked_at, self._has = time.monotonic(), _has()
+        return max(1, min(_room(self._has, self._resources), self._limit or _ENDLESS))
+
+    def _most(self) -> int:
+        """Return how many tasks may be handed out now.
+
+        On a cluster that is a few more than there is room for: what waits makes an autoscaler add nodes. Who knows how
+        many will be there says so with `workers`, and they are all asked for at once.
+        """
+        if self._limit is not None:
+            return self._limit
+        room = self.num_workers
+        return room if self._settings.is_local else room + 1 + room // 8
 
     def run(self, execution: Execution) -> None:
         """Run until the execution has nothing more to run and nothing is running. Raises as `Executor.run`."""
         scratch = Path(tempfile.mkdtemp(prefix="nas-tune-"))
         exchange = Exchange.options(num_cpus=0).remote()  # type: ignore[attr-defined]
         outbox = Outbox(exchange, execution.folder)
-        searcher = StudySearcher(execution, outbox, "cuda" if self._resources.get("GPU") else "cpu", self._limit)
+        searcher = StudySearcher(execution, outbox, "cuda" if self._resources.get("GPU") else "cpu", self._most)
         try:
             self._fit(execution, searcher, outbox, scratch)
             if searcher.failure is not None:
@@ -158,6 +179,11 @@ def _start_ray(settings: RaySettings, limit: int | None, resources: Resources) -
 
 def _put(dataset: Dataset) -> tuple[str, Any]:
     return dataset.sha256, ray.put(dataset)
+
+
+def _has() -> dict[str, float]:
+    """Return what the cluster's nodes have together."""
+    return dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
 
 
 def _room(cluster: Mapping[str, float], resources: Mapping[str, float]) -> int:

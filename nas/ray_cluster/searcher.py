@@ -23,12 +23,12 @@ class StudySearcher(Searcher):
         execution: what is run.
         outbox: where files come from that nodes without the study's folder have written.
         device: of a task, on its node.
-        limit: tasks at a time, or None.
+        most: returns how many tasks may be handed out at a time.
     """
 
-    def __init__(self, execution: Execution, outbox: Outbox, device: str, limit: int | None) -> None:
+    def __init__(self, execution: Execution, outbox: Outbox, device: str, most: Callable[[], int]) -> None:
         super().__init__()
-        self._execution, self._outbox, self._device, self._limit = execution, outbox, device, limit
+        self._execution, self._outbox, self._device, self._most = execution, outbox, device, most
         self._handed_out: dict[str, tuple[int, Task]] = {}
         self.errors: dict[str, str] = {}
         """What Tune says about a trial that ended badly, by its id; see `Errors`."""
@@ -37,13 +37,13 @@ class StudySearcher(Searcher):
         self.stopper = _Stopper(lambda: self.failure is not None)
 
     # Tune gives the signatures.
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:
         return self._guarded(lambda: self._suggest(trial_id), Searcher.FINISHED)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         self._guarded(lambda: self._take_note(trial_id, result), None)
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:  # noqa: ARG002
         self._guarded(lambda: self._end(trial_id, result or {}), None)
 
     def save(self, checkpoint_path: str) -> None:
@@ -56,7 +56,7 @@ class StudySearcher(Searcher):
         return {}
 
     def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if self._limit is not None and self._execution.num_running >= self._limit:
+        if self._execution.num_running >= self._most():
             return None
         found = self._execution.next(self._device)
         if found is None:
@@ -74,7 +74,7 @@ class StudySearcher(Searcher):
     def _take_note(self, trial_id: str, result: dict[str, Any]) -> None:
         if trial_id not in self._handed_out:
             return
-        key, task = self._handed_out[trial_id]
+        key, _ = self._handed_out[trial_id]
         if result.get("has_sent"):
             self._outbox.collect()
         if RECORD in result:
@@ -109,13 +109,13 @@ class Errors(FIFOScheduler):
     """Tells the searcher why a trial ended badly, which Tune tells schedulers only."""
 
     def __init__(self, searcher: StudySearcher) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._searcher = searcher
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune writes its own state down, which nobody reads
 
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
         text = trial.get_error() or "no message"
         self._searcher.errors[trial.trial_id] = text.partition("\n")[2].strip() or text
 
@@ -127,7 +127,7 @@ class _Stopper(Stopper):
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
         return False
 
     def stop_all(self) -> bool:

@@ -1,5 +1,8 @@
-"""Trials on a Ray cluster, by Ray Tune; Ray is imported when the executor is made, and nowhere else."""
+"""Trials on a Ray cluster, by Ray Tune. Ray is imported with `nas.ray_cluster.executor`, and only then."""
 
+from nas.ray_cluster.environment import prepare
 from nas.ray_cluster.settings import RaySettings
 
 __all__ = ["RaySettings"]
+
+prepare()

@@ -8,24 +8,17 @@ import logging
 import math
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-# Tune reads these when it is imported. Ctrl-C is the driver's affair, and the study is the only record.
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000000")
-os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
-# One after the other, workers would take minutes to be there; how many may wait is for our searcher to say.
-os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "100000")
-os.environ.setdefault("TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "0")
+from urllib.parse import urlsplit
 
 import ray
+import ray.train._internal.storage as tune_storage  # not exported; see `_start_ray`
 from ray import tune
 
 from nas.execution import Execution
@@ -38,6 +31,9 @@ from search_spaces.errors import InputError
 from trials import load_data
 from trials.dataset import Dataset
 from trials.node_data import is_read_from_files
+
+CONNECT_S = 10.0
+"""How long a cluster may take to answer at all."""
 
 LOOK_EVERY_S = 1.0
 """How often the cluster is asked what it has."""
@@ -170,11 +166,29 @@ def _start_ray(settings: RaySettings, limit: int | None, resources: Resources) -
         options |= {"address": "local", "num_cpus": num_cpus, "include_dashboard": False}
     else:
         options["address"] = settings.address
+        _check_reachable(settings.address or "")
+    if (settings.address or "").startswith("ray://"):
+        # Tune keeps its own files in the folder of this machine's node, and here is none.
+        place = tempfile.mkdtemp(prefix="nas-tune-")
+        tune_storage._get_ray_train_session_dir = lambda: place
     try:
         ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         where = "on this machine" if settings.is_local else f"at {settings.address}"
         raise InputError(f"no Ray cluster {where}: {error}") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Try to connect: Ray itself tries for minutes, and then ends the process. `auto` names no address."""
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    if parts.hostname is None or parts.port is None:
+        return
+    try:
+        socket.create_connection((parts.hostname, parts.port), timeout=CONNECT_S).close()
+    except OSError as error:
+        raise InputError(
+            f"no Ray cluster at {address}: {error.strerror or error}; `ray start --head` starts one, and says where"
+        ) from error
 
 
 def _put(dataset: Dataset) -> tuple[str, Any]:

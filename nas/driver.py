@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from optuna.storages import BaseStorage
 
+from nas import ray_cluster
 from nas.baselines import make_baselines
 from nas.confirm import queue_confirmations
 from nas.driver_lock import DriverLock
@@ -27,7 +28,6 @@ from nas.memory_limit import MemoryLimit, memory_limit_of
 from nas.num_workers import settle_workers
 from nas.progress import Watcher
 from nas.proposer import Proposer, SearchPlan
-from nas.ray_cluster import RaySettings
 from nas.study import Ledger
 from nas.study_plugins import PLUGINS, plugins_of_space, refuse_changed_plugins, require_plugins
 from nas.view import CONFIRM, SEARCH, facts_of, view_of
@@ -64,7 +64,7 @@ def search(
     data_dir: str | None = None,
     workers: int | None = None,
     device: str = "auto",
-    ray: RaySettings | None = None,
+    ray: ray_cluster.RaySettings | None = None,
     command: str | None = None,
     watcher: Watcher | None = None,
 ) -> Outcome:
@@ -110,12 +110,12 @@ class _Job:
     baselines: Sequence[tuple[str, Architecture]]
     plugins: Sequence[Plugin]
     device: str
-    ray: RaySettings | None
+    ray: ray_cluster.RaySettings | None
     memory_limit: MemoryLimit | None
 
 
 def _check(
-    experiment: str | Experiment, folder: Path, data_dir: str | None, device: str, ray: RaySettings | None
+    experiment: str | Experiment, folder: Path, data_dir: str | None, device: str, ray: ray_cluster.RaySettings | None
 ) -> _Job:
     """Find everything that a user may have got wrong, before anything is written. Raises InputError."""
     known = facts_of(folder)
@@ -138,11 +138,9 @@ def _make_executor(job: _Job, ledger: Ledger, workers: int | None, watcher: Watc
     experiment = job.experiment
     resources, asked = experiment.config.resources, experiment.config.search.workers
     if job.ray is not None:
-        try:
-            from nas.ray_cluster.executor import RayExecutor  # where Ray is not installed, nothing else needs it
-        except ImportError as error:
-            raise InputError(f"{error}; Ray comes with `pip install 'ray[tune]'`, or our extra `cluster`") from error
-        return RayExecutor(job.ray, resources, workers or (asked if isinstance(asked, int) else None), job.device)
+        return ray_cluster.make_executor(
+            job.ray, resources, workers or (asked if isinstance(asked, int) else None), job.device
+        )
     devices = _devices(job.device)
     num_workers = workers or settle_workers(experiment, ledger, job.task, devices, watcher.say)
     pool: LocalPool[Any, Any] = LocalPool(num_workers, run_task, threads_per_worker=max(1, int(resources.cpu)))

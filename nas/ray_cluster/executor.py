@@ -170,7 +170,7 @@ def _start_ray(settings: RaySettings, limit: int | None, resources: Resources) -
     if (settings.address or "").startswith("ray://"):
         # Tune keeps its own files in the folder of this machine's node, and here is none.
         place = tempfile.mkdtemp(prefix="nas-tune-")
-        tune_storage._get_ray_train_session_dir = lambda: place
+        tune_storage._get_ray_train_session_dir = lambda: place  # type: ignore[attr-defined]
     try:
         ray.init(**options)
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:

@@ -19,7 +19,7 @@ def make_executor(settings: RaySettings, resources: "Resources", workers: int | 
     Raises:
         InputError: Ray is not installed.
     """
-    prepare()
+    prepare(settings.address)
     try:
         from nas.ray_cluster.executor import RayExecutor
     except ImportError as error:

@@ -1,6 +1,7 @@
 """What Ray and Tune read from the environment when they are imported; what a user has set there stays."""
 
 import os
+import sys
 from pathlib import Path
 
 SETTINGS = {
@@ -17,11 +18,12 @@ SETTINGS = {
 }
 
 
-def prepare() -> None:
-    """Set what is not set."""
+def prepare(address: str | None = None) -> None:
+    """Set what is not set, before Ray is imported, to join the cluster at `address`."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     # Ray shows the token that this machine has to any cluster but one behind `ray://`, which then never answers.
     token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-    if "RAY_AUTH_TOKEN" in os.environ or token.is_file():
+    has_token = "RAY_AUTH_TOKEN" in os.environ or token.is_file()
+    if has_token and "ray" not in sys.modules and (address or "").startswith("ray://"):
         os.environ.setdefault("RAY_AUTH_MODE", "token")

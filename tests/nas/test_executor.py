@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from toy_search import Toy
 
-from nas.executor import MOST_ATTEMPTS, MOST_FAILURES, Executor
+from nas.execution import MOST_ATTEMPTS, MOST_FAILURES, Execution
+from nas.local_executor import LocalExecutor
 from nas.local_pool import Crashed, Done, Event
 from nas.progress import Watcher
 from nas.study import Ledger
@@ -47,8 +48,8 @@ class Script:
         config = TrialConfig(
             data=DataConfig(source="digits", validation=10), train=TrainConfig(epochs=1, batch_size=2, lr=0.1, warmup=0)
         )
-        executor = Executor(self, folder, config, devices, Watcher.quiet())  # type: ignore[arg-type]
-        executor.run(ledger, ledger.take, in_order=False)
+        execution = Execution(ledger, ledger.take, folder, config, Watcher.quiet(), in_order=False)
+        LocalExecutor(self, devices).run(execution)  # type: ignore[arg-type]
 
 
 def queue(toy: Toy, folder: Path, count: int) -> Ledger:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.experiment import EXPERIMENTS, changes, load_experiment, settle_sampler
+from nas.experiment import EXPERIMENTS, changes, load_experiment, settle
 from search_spaces import InputError
 from search_spaces.shipped import shipped_names
 
@@ -130,7 +130,7 @@ def test_auto_is_settled_by_the_study_or_else_by_space_and_objectives(
     experiment = load_experiment(str(path))
     record = experiment.record
     known = {"experiment": record | {"search": record["search"] | {"sampler": begun_with}}} if begun_with else {}
-    settled = settle_sampler(experiment, known)
+    settled = settle(experiment, known, deterministic=True)
     assert settled.config.search.sampler == settled.record["search"]["sampler"] == expected
     found = changes(known["experiment"], settled.record) if known else []
     assert found == (['search.sampler: "nsga2" -> "random"'] if "random" in written else [])

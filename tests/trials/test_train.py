@@ -12,7 +12,8 @@ from trials import TrainConfig, learning_rate
 from trials.augmentation import plan_epoch
 from trials.data import Augmentation
 from trials.device_data import DeviceData
-from trials.train import DivergedError, Trainer
+from trials.failure import DivergedError
+from trials.train import Trainer
 
 PLAIN = Augmentation(flip=False, crop_padding=0)
 

@@ -154,8 +154,8 @@ def _refuse_changes(folder: Path, known: Mapping[str, Any], experiment: Experime
         listed = "\n  ".join(changed)
         raise InputError(
             f"{folder} holds a study of another experiment; changed since:\n  {listed}\n"
-            f"Only description, data.dir, search.workers, confirm and a raised search.trials may change. "
-            f"Undo the change, or start another study with --study DIR"
+            f"Only description, data.dir, search.workers, search.time_limit, confirm, keep and a raised search.trials "
+            f"may change. Undo the change, or start another study with --study DIR"
         )
 
 

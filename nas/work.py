@@ -1,14 +1,17 @@
-"""What a worker does: train and measure one architecture."""
+"""What a worker does, train and measure one architecture; and what is recorded if it does not come to its end."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from search_spaces import Architecture
+from nas.local_pool import WorkerBrokenError
+from nas.time_limit import read_hang, time_limit
+from search_spaces import Architecture, InputError
 from search_spaces.plugins import Plugin, load_recorded
-from trials import TrialConfig, run_trial
+from trials import TrialConfig, TrialRecord, run_trial
 from trials.record import EpochResult
+from trials.unmeasured import unmeasured
 
 
 @dataclass(frozen=True)
@@ -24,22 +27,75 @@ class Task:
     """The file that its training goes on from, after a rung or an interruption; none if empty."""
     plugins: tuple[dict[str, Any], ...] = ()
     """The user's own modules that it needs, as `Plugin.to_dict` writes them."""
+    time_limit: float | None = None
+    """Seconds after which it is taken to hang, and its worker ends; None: never."""
+    hang_log: str = ""
+    """The file that it then writes where it stood, for `reason_of_hang`; to standard error if empty."""
 
 
 def run_task(task: Task, report: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Run the task, reporting every epoch, and return its record as plain data."""
+    """Run the task, reporting every epoch, and return its record as plain data.
 
+    If it takes longer than its limit, the process ends: see `reason_of_hang`.
+
+    Raises:
+        WorkerBrokenError: its accelerator failed, and this process can use it no more.
+    """
+    with time_limit(task.time_limit, Path(task.hang_log) if task.hang_log else None):
+        record = _train(task, report)
+    if record.failure == "device":
+        raise WorkerBrokenError(f"{record.reason}\n{record.traceback}")
+    return record.to_dict()
+
+
+def _train(task: Task, report: Callable[[dict[str, Any]], None]) -> TrialRecord:
     def on_epoch(result: EpochResult) -> None:
         report(asdict(result))
 
     for plugin in task.plugins:
         load_recorded(Plugin.from_dict(plugin))
-    record = run_trial(
-        Architecture.from_dict(task.architecture),
-        TrialConfig.model_validate(task.config),
-        task.seed,
-        on_epoch=on_epoch,
-        weights=Path(task.weights) if task.weights else None,
-        checkpoint=Path(task.checkpoint) if task.checkpoint else None,
-    )
-    return record.to_dict()
+    architecture = Architecture.from_dict(task.architecture)
+    try:
+        return run_trial(
+            architecture,
+            TrialConfig.model_validate(task.config),
+            task.seed,
+            on_epoch=on_epoch,
+            weights=Path(task.weights) if task.weights else None,
+            checkpoint=Path(task.checkpoint) if task.checkpoint else None,
+        )
+    except InputError as error:
+        return unmeasured(architecture, task.seed, _epochs(task), "input", " ".join(str(error).split()))
+
+
+def reason_of_hang(task: Task) -> str | None:
+    """Return why the worker of a task died if it ran past its limit, with where it stood below; None: it did not.
+
+    What the worker left behind is removed: a second call returns None.
+    """
+    stood = read_hang(Path(task.hang_log)) if task.hang_log else None
+    return None if stood is None else f"ran past its time limit of {task.time_limit:g} s; it stood at:\n{stood}"
+
+
+def record_of_death(task: Task, reason: str, attempts: int) -> TrialRecord:
+    """Return the record of a task whose worker returned none; `retryable` says whether to try again.
+
+    Args:
+        task: what was to be done.
+        reason: as the pool gives it: one line, perhaps with a traceback below, or a traceback alone.
+        attempts: how often it was tried.
+    """
+    architecture = Architecture.from_dict(task.architecture)
+    if (hang := reason_of_hang(task)) is not None:
+        told, _, stood = hang.partition("; it stood at:\n")
+        return unmeasured(architecture, task.seed, _epochs(task), "time", told, stood)
+    lines = reason.strip().splitlines() or ["no reason was given"]
+    if lines[0].startswith("Traceback"):
+        told = f"failed {attempts} times: {lines[-1]}"
+        return unmeasured(architecture, task.seed, _epochs(task), "crash", told, reason)
+    told, below = f"the worker died {attempts} times: {lines[0]}", "\n".join(lines[1:]) or None
+    return unmeasured(architecture, task.seed, _epochs(task), "worker", told, below)
+
+
+def _epochs(task: Task) -> int:
+    return int(task.config["train"]["epochs"])

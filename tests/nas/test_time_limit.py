@@ -1,0 +1,116 @@
+"""Trainings that hang, devices that fail, workers that die: how each is told, and what is left of it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nas.local_pool import Crashed, Done, LocalPool
+from nas.time_limit import MOST_FRAMES, hang_log_path, read_hang
+from nas.work import Task, reason_of_hang, record_of_death, run_task
+from search_spaces import Architecture
+from trials import DataConfig, TrainConfig, TrialConfig, TrialRecord
+
+ARCHITECTURE = Architecture.from_dict(
+    {"host": {"name": "resnet20", "classes": 10, "channels": 1, "input": 8}, "placement": {}}
+)
+CONFIG = TrialConfig(
+    data=DataConfig(source="digits", validation=100, training=64),
+    train=TrainConfig(epochs=1, batch_size=32, lr=0.1, warmup=0),
+    device="cpu",
+)
+
+
+def make_task(folder: Path, **more: Any) -> Task:
+    log = hang_log_path(folder, ARCHITECTURE, 0)
+    task = Task(ARCHITECTURE.to_dict(), CONFIG.model_dump(), 0, weights="", hang_log=str(log))
+    return replace(task, **more)
+
+
+def answer(function: str, *tasks: Task) -> list[Done | Crashed]:
+    """Let one worker compute tasks one after the other, and return how each ended."""
+    ends: list[Done | Crashed] = []
+    with LocalPool(1, function) as pool:
+        for key, task in enumerate(tasks):
+            pool.submit(key, task)
+            while len(ends) == key:
+                ends += [event for event in pool.wait(timeout=60) if isinstance(event, Done | Crashed)]
+    return ends
+
+
+def test_a_training_that_hangs_in_an_extension_says_where_and_fails_for_good(tmp_path: Path) -> None:
+    hung = make_task(tmp_path, time_limit=1.0)
+    crashed = answer("hang_tasks:hang", hung)[0]
+    assert isinstance(crashed, Crashed)
+    assert "ended with exit code 1" in crashed.reason
+    record = record_of_death(hung, crashed.reason, attempts=1)
+    assert (record.status, record.failure, record.retryable) == ("failed", "time", False)
+    assert record.reason == "ran past its time limit of 1 s"
+    assert record.traceback is not None
+    assert "in hold_the_lock" in record.traceback
+    assert (record.epochs, record.architecture_hash) == (1, ARCHITECTURE.hash)
+    assert list(Path(hung.hang_log).parent.iterdir()) == []
+
+
+def test_why_a_training_hung_is_told_once(tmp_path: Path) -> None:
+    task = make_task(tmp_path, time_limit=2.5)
+    assert reason_of_hang(task) is None
+    Path(task.hang_log).parent.mkdir()
+    frames = [f'  File "f.py", line {i} in g{i}' for i in range(MOST_FRAMES + 5)]
+    Path(task.hang_log).write_text("\n".join(["Timeout (0:00:02)!", "Thread 0x1 (most recent call first):", *frames]))
+    reason = reason_of_hang(task)
+    assert reason is not None
+    head, thread, *told = reason.splitlines()
+    assert head == "ran past its time limit of 2.5 s; it stood at:"
+    assert thread.startswith("Thread 0x1")
+    assert told == [*frames[:MOST_FRAMES], "  ..."]
+    assert reason_of_hang(task) is None
+
+
+def test_a_training_within_its_limit_leaves_nothing_behind(tmp_path: Path) -> None:
+    seen: list[dict[str, Any]] = []
+    record = TrialRecord.from_dict(run_task(make_task(tmp_path, time_limit=600.0), seen.append))
+    assert record.status == "complete"
+    assert len(seen) == 1
+    assert list((tmp_path / "hangs").iterdir()) == []
+
+
+def test_an_empty_log_is_of_a_worker_that_was_killed_and_not_of_a_hang(tmp_path: Path) -> None:
+    log = tmp_path / "a.txt"
+    log.touch()
+    assert read_hang(log) is None
+    assert not log.exists()
+
+
+def test_a_log_that_cannot_be_written_keeps_no_training_from_running(tmp_path: Path) -> None:
+    (tmp_path / "hangs").write_text("in the way of the folder")
+    record = TrialRecord.from_dict(run_task(make_task(tmp_path, time_limit=600.0), lambda _: None))
+    assert record.status == "complete"
+
+
+def test_a_worker_whose_accelerator_failed_ends_and_says_why(tmp_path: Path) -> None:
+    first, second = answer("hang_tasks:break_or_train", make_task(tmp_path, seed=0), make_task(tmp_path, seed=1))
+    assert isinstance(first, Crashed)
+    line, _, traceback = first.reason.partition("\n")
+    assert line == "RuntimeError: CUDA error: an illegal memory access was encountered"
+    assert "in fail" in traceback
+    record = record_of_death(make_task(tmp_path), first.reason, attempts=3)
+    assert record.reason == f"the worker died 3 times: {line}"
+    assert (record.failure, record.retryable, record.traceback) == ("worker", True, traceback.rstrip("\n"))
+    assert isinstance(second, Done)  # by another process, since this one was not alive any more
+
+
+def test_a_mistake_of_the_user_is_a_record_that_no_retry_mends(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"data": DataConfig(source="digits", validation=100_000)})
+    record = TrialRecord.from_dict(run_task(make_task(tmp_path, config=config.model_dump()), lambda _: None))
+    assert (record.status, record.failure, record.retryable) == ("failed", "input", False)
+    assert record.reason is not None
+    assert "validation: 100000" in record.reason
+
+
+def test_what_a_worker_raises_is_a_crash_that_is_told_in_one_line_with_its_traceback(tmp_path: Path) -> None:
+    text = 'Traceback (most recent call last):\n  File "x.py", line 1, in f\nOSError: the disk is gone\n'
+    record = record_of_death(make_task(tmp_path), text, attempts=2)
+    assert record.reason == "failed 2 times: OSError: the disk is gone"
+    assert (record.failure, record.retryable, record.traceback) == ("crash", True, text)
+    killed = record_of_death(make_task(tmp_path), "its worker process was killed by SIGKILL", attempts=1)
+    assert (killed.failure, killed.traceback) == ("worker", None)

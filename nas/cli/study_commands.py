@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nas.cli.fault_lines import fault_lines
 from nas.cli.front_table import print_front
 from nas.cli.output import AsJson, print_json, print_lines, print_table, program
 from nas.cli.plugins_option import plugins_as_typed
@@ -18,9 +19,6 @@ from nas.view import open_study
 from reports import FrontRow, StudyView, TrialView, front_rows, write_report
 
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder, e.g. studies/quickstart.")]
-
-TRACEBACK_LINES = 6
-"""Of a failed trial's traceback, in `nas status`; `--json` has all of it."""
 
 
 def register(app: typer.Typer) -> None:
@@ -117,26 +115,9 @@ def status(study: StudyArgument, as_json: AsJson = False) -> None:
     plan = view.experiment["search"]
     print_lines(f"search ({plan['sampler']}) asks for {plan['trials']} trials beside the baselines")
     for trial in (*view.search, *view.confirm):
-        _print_faults(trial)
+        print_lines(*fault_lines(trial))
     print_lines("")
     print_front(view)
-
-
-def _print_faults(trial: TrialView) -> None:
-    """Print why a trial failed, with the end of its traceback, or what it got over."""
-    name, record = f"trial {trial.number} ({trial.name})", trial.record
-    if trial.state == "failed":
-        print_lines(f"failed: {name}: {trial.reason}")
-        if record and record.traceback:
-            print_lines(*(f"    {line}" for line in shortened_traceback(record.traceback, record.failure == "time")))
-    for warning in record.warnings if record else ():
-        print_lines(f"warning: {name}: {warning}")
-
-
-def shortened_traceback(text: str, innermost_first: bool) -> list[str]:
-    """Return the few lines of a traceback that are nearest to where it ended."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[:TRACEBACK_LINES] if innermost_first else lines[-TRACEBACK_LINES:]
 
 
 def _counts(trials: tuple[TrialView, ...]) -> tuple[int, ...]:

@@ -4,7 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nas.local_pool import Crashed, Done, LocalPool
+import pytest
+from torch import nn
+
+from nas.local_pool import Crashed, Event, LocalPool, Progress, WorkerBrokenError
 from nas.time_limit import MOST_FRAMES, hang_log_path, read_hang
 from nas.work import Task, reason_of_hang, record_of_death, run_task
 from search_spaces import Architecture
@@ -26,25 +29,24 @@ def make_task(folder: Path, **more: Any) -> Task:
     return replace(task, **more)
 
 
-def answer(function: str, *tasks: Task) -> list[Done | Crashed]:
-    """Let one worker compute tasks one after the other, and return how each ended."""
-    ends: list[Done | Crashed] = []
-    with LocalPool(1, function) as pool:
-        for key, task in enumerate(tasks):
-            pool.submit(key, task)
-            while len(ends) == key:
-                ends += [event for event in pool.wait(timeout=60) if isinstance(event, Done | Crashed)]
-    return ends
+def end_of(function: str, task: Task) -> Event:
+    """Let a worker compute a task, and return how it ended."""
+    with LocalPool[Task, Any](1, function) as pool:
+        pool.submit(0, task)
+        while True:
+            for event in pool.wait(timeout=60):
+                if not isinstance(event, Progress):
+                    return event
 
 
 def test_a_training_that_hangs_in_an_extension_says_where_and_fails_for_good(tmp_path: Path) -> None:
-    hung = make_task(tmp_path, time_limit=1.0)
-    crashed = answer("hang_tasks:hang", hung)[0]
+    hung = make_task(tmp_path, time_limit=3.0)
+    crashed = end_of("hang_tasks:hang", hung)
     assert isinstance(crashed, Crashed)
     assert "ended with exit code 1" in crashed.reason
     record = record_of_death(hung, crashed.reason, attempts=1)
     assert (record.status, record.failure, record.retryable) == ("failed", "time", False)
-    assert record.reason == "ran past its time limit of 1 s"
+    assert record.reason == "ran past its time limit of 3 s"
     assert record.traceback is not None
     assert "in hold_the_lock" in record.traceback
     assert (record.epochs, record.architecture_hash) == (1, ARCHITECTURE.hash)
@@ -87,16 +89,21 @@ def test_a_log_that_cannot_be_written_keeps_no_training_from_running(tmp_path: P
     assert record.status == "complete"
 
 
-def test_a_worker_whose_accelerator_failed_ends_and_says_why(tmp_path: Path) -> None:
-    first, second = answer("hang_tasks:break_or_train", make_task(tmp_path, seed=0), make_task(tmp_path, seed=1))
-    assert isinstance(first, Crashed)
-    line, _, traceback = first.reason.partition("\n")
+def test_a_failing_accelerator_is_raised_so_that_its_worker_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(nn.Conv2d, "forward", fail)
+    with pytest.raises(WorkerBrokenError, match="CUDA error") as caught:
+        run_task(make_task(tmp_path), lambda _: None)
+    line, _, traceback = str(caught.value).partition("\n")
     assert line == "RuntimeError: CUDA error: an illegal memory access was encountered"
     assert "in fail" in traceback
-    record = record_of_death(make_task(tmp_path), first.reason, attempts=3)
+    record = record_of_death(make_task(tmp_path), str(caught.value), attempts=3)
     assert record.reason == f"the worker died 3 times: {line}"
     assert (record.failure, record.retryable, record.traceback) == ("worker", True, traceback.rstrip("\n"))
-    assert isinstance(second, Done)  # by another process, since this one was not alive any more
 
 
 def test_a_mistake_of_the_user_is_a_record_that_no_retry_mends(tmp_path: Path) -> None:

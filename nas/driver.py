@@ -17,7 +17,7 @@ from nas.baselines import make_baselines
 from nas.confirm import queue_confirmations
 from nas.driver_lock import DriverLock
 from nas.early_stopping import EarlyStopping, Rule
-from nas.execution import Execution
+from nas.execution import Execution, Rules
 from nas.executor import Executor
 from nas.experiment import Experiment, changes, load_experiment, settle
 from nas.journal import open_storage
@@ -154,11 +154,15 @@ def _run(job: _Job, folder: Path, ledger: Ledger, confirmed: Ledger, executor: E
     with executor, watcher:
         watcher.begin_search(experiment, ledger, executor)
         stopping, in_order = _early_stopping(experiment, ledger), bool(config.search.deterministic)
-        executor.run(Execution(ledger, proposer.next, folder, job.task, watcher, in_order=in_order, stopping=stopping))
+        rules = Rules(config.keep, config.search.time_limit)
+        executor.run(
+            Execution(ledger, proposer.next, folder, job.task, rules, watcher, in_order=in_order, stopping=stopping)
+        )
         note_controls(ledger, confirmed, config, experiment.space)
         while queue_confirmations(ledger, confirmed, config):
             watcher.begin_confirm(confirmed)
-            executor.run(Execution(confirmed, confirmed.take, folder, job.task, watcher, in_order=False, confirm=True))
+            take = confirmed.take
+            executor.run(Execution(confirmed, take, folder, job.task, rules, watcher, in_order=False, confirm=True))
 
 
 def _trial_config(experiment: Experiment, data_dir: str | None, device: str) -> TrialConfig:
@@ -173,8 +177,8 @@ def _refuse_changes(folder: Path, known: Mapping[str, Any], experiment: Experime
         listed = "\n  ".join(changed)
         raise InputError(
             f"{folder} holds a study of another experiment; changed since:\n  {listed}\n"
-            f"Only description, data.dir, search.workers, resources, confirm and a raised search.trials may change. "
-            f"Undo the change, or start another study with --study DIR"
+            f"Only description, data.dir, search.workers, search.time_limit, resources, confirm, keep and a raised "
+            f"search.trials may change. Undo the change, or start another study with --study DIR"
         )
 
 

@@ -6,30 +6,40 @@ result, and whether it is tried again is the same everywhere, and is here.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from nas.early_stopping import EarlyStopping
+from nas.experiment import KeepConfig
 from nas.ledger_trial import Proposal
 from nas.progress import Watcher
 from nas.study import Ledger
+from nas.time_limit import hang_log_path
 from nas.weights import checkpoint_path, drop_checkpoints, keep_front, weights_path
-from nas.work import Task
-from search_spaces import measure_cost
+from nas.work import Task, record_of_death
 from search_spaces.errors import InputError
 from search_spaces.plugins import plugins_of
 from trials import TrialConfig, TrialRecord
 
 MOST_ATTEMPTS = 3
-"""Trainings of one proposal whose worker dies; a failure inside the training is final at once."""
+"""Trainings of one proposal whose worker dies, or that fail in a way that may be the machine's."""
 
 MOST_LOSSES = 10
 """Trainings of one proposal that are lost with their machine, which is not their fault as long as it is not a habit."""
 
 MOST_FAILURES = 5
 """More failed trials than this, and than succeeded, end a search: something is wrong that more trials will not mend."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What an experiment says about its trainings beside how they are done."""
+
+    keep: KeepConfig = field(default_factory=KeepConfig)
+    """What stays on the disk."""
+    time_limit: float | None = None
+    """Seconds of one attempt."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,7 @@ class Execution:
         take: hands out what to run next, or None.
         folder: of the study.
         config: of a trial, but for its length and device.
+        rules: which the experiment makes for all its trainings.
         watcher: shows the progress.
         in_order: see `Ledger.tell`.
         confirm: whether these are confirming trainings, which measure the test split, and keep all weights.
@@ -60,6 +71,7 @@ class Execution:
         take: Callable[[], Proposal | None],
         folder: Path,
         config: TrialConfig,
+        rules: Rules,
         watcher: Watcher,
         *,
         in_order: bool,
@@ -68,7 +80,7 @@ class Execution:
     ) -> None:
         self.folder, self.config, self.watcher = folder, config, watcher
         self._ledger, self._take, self._in_order = ledger, take, in_order
-        self._confirm, self._stopping = confirm, stopping
+        self._confirm, self._stopping, self._rules = confirm, stopping, rules
         self._running: dict[int, _Running] = {}
         self._again: deque[_Running] = deque()
 
@@ -98,20 +110,21 @@ class Execution:
             self.watcher.progressed(running.proposal, epoch)
 
     def finished(self, key: int, result: dict[str, Any]) -> None:
-        """Record what a task returned.
+        """Record what a task returned, or have it run again.
 
         Raises:
             InputError: most trials fail; the message says why.
         """
-        self._record(self._running.pop(key), TrialRecord.from_dict(result))
+        self._settle(self._running.pop(key), TrialRecord.from_dict(result))
 
-    def crashed(self, key: int, reason: str, *, is_lost: bool = False) -> None:
+    def crashed(self, key: int, reason: str, *, is_lost: bool = False, seconds: float = 0.0) -> None:
         """Have a task run again that ended without a result, or give it up.
 
         Args:
             key: of the task.
-            reason: why, for people.
+            reason: why, as `record_of_death` takes it.
             is_lost: whether its machine went away, which says nothing about the task.
+            seconds: how long it ran, as far as that is known.
 
         Raises:
             InputError: most trials fail; the message says why.
@@ -119,17 +132,15 @@ class Execution:
         running = self._running.pop(key)
         if is_lost and running.losses < MOST_LOSSES:
             self._again.append(replace(running, losses=running.losses + 1))
-        elif not is_lost and running.attempts < MOST_ATTEMPTS:
-            self._again.append(replace(running, attempts=running.attempts + 1))
-        else:
-            died = running.losses + 1 if is_lost else running.attempts
-            self._record(running, _failed(running, f"the worker died {died} times: {reason}"))
+            return
+        attempts = running.losses + 1 if is_lost else running.attempts
+        self._settle(running, record_of_death(running.task, reason, attempts, seconds))
 
     def tidy(self) -> None:
         """Remove files that are needed no more, and show how it stands: after some of the above."""
-        drop_checkpoints(self.folder, self._ledger)
+        drop_checkpoints(self.folder, self._ledger, self._rules.keep)
         if not self._confirm:
-            keep_front(self.folder, self._ledger)
+            keep_front(self.folder, self._ledger, self._rules.keep)
         self.watcher.refresh()
 
     def release(self) -> None:
@@ -150,13 +161,23 @@ class Execution:
         train = self.config.train.model_copy(update={"epochs": proposal.target})
         config = self.config.model_copy(update={"train": train, "device": device, "test": self._confirm})
         architecture, seed = proposal.architecture, proposal.seed
-        is_last = proposal.target == proposal.epochs
-        weights = self._name(weights_path(self.folder, architecture, seed, proposal.epochs)) if is_last else ""
+        has_weights = proposal.target == proposal.epochs and self._rules.keep.weights != "none"
+        weights = self._name(weights_path(self.folder, architecture, seed, proposal.epochs)) if has_weights else ""
         checkpoint = self._name(checkpoint_path(self.folder, architecture, seed))
         modules = dict.fromkeys(spec.module for _, specs in architecture.items for spec in specs)
         plugins = tuple(plugin.to_dict() for plugin in plugins_of(modules))
         folder = str(self.folder.absolute())
-        return Task(architecture.to_dict(), config.model_dump(), seed, folder, weights, checkpoint, plugins)
+        return Task(
+            architecture.to_dict(),
+            config.model_dump(),
+            seed,
+            folder,
+            weights,
+            checkpoint,
+            plugins,
+            self._rules.time_limit,
+            self._name(hang_log_path(self.folder, architecture, seed)),
+        )
 
     def _name(self, path: Path) -> str:
         return str(path.relative_to(self.folder))
@@ -166,6 +187,12 @@ class Execution:
         self._running[number] = running
         self.watcher.started(running.proposal)
         return number, running.task
+
+    def _settle(self, running: _Running, record: TrialRecord) -> None:
+        if record.retryable and running.attempts < MOST_ATTEMPTS:
+            self._again.append(replace(running, attempts=running.attempts + 1))
+        else:
+            self._record(running, record)
 
     def _record(self, running: _Running, record: TrialRecord) -> None:
         self._ledger.record(running.proposal.number, record)
@@ -184,30 +211,3 @@ class Execution:
                 f"stopped: {failed} trials failed and {complete} succeeded. The last failure: {record.reason}. "
                 f"`nas status` lists them; what was found is kept"
             )
-
-
-def _failed(running: _Running, reason: str) -> TrialRecord:
-    architecture, cost = running.proposal.architecture, measure_cost(running.proposal.architecture)
-    return TrialRecord(
-        architecture=architecture.to_dict(),
-        architecture_id=architecture.id,
-        architecture_hash=architecture.hash,
-        seed=running.proposal.seed,
-        epochs=running.proposal.target,
-        status="failed",
-        reason=reason,
-        params=cost.params,
-        macs=cost.macs,
-        wall_s=0.0,
-        images_per_s=None,
-        memory_bytes=None,
-        memory_method="the worker died",
-        device="unknown: the worker died",
-        precision="fp32",
-        num_train=0,
-        num_validation=0,
-        num_test=0,
-        data_sha256="",
-        versions={},
-        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )

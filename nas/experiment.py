@@ -59,6 +59,9 @@ class SearchConfig(Config):
     never waits. Not given: true in the local pool, false on a cluster, as the study was begun."""
     memory_limit: float | None = Field(None, gt=0)
     """Bytes that a training may take; a proposal that is expected to take more is not trained."""
+    time_limit: float | None = Field(None, gt=0)
+    """Seconds that a worker may spend on one training, of the confirmation too, before it is taken to hang: it says
+    where it stood, is ended and fails, and is not tried again. Not given: no limit."""
     random_baselines: int = Field(3, ge=0)
     """Random placements among the baselines."""
     early_stopping: EarlyStoppingConfig | None = None
@@ -149,6 +152,16 @@ class ConfirmConfig(Config):
         return self.max_seeds is not None and self.max_seeds > self.seeds
 
 
+class KeepConfig(Config):
+    """What stays on the disk of what trainings write."""
+
+    weights: Literal["front", "all", "none"] = "front"
+    """Trained weights of the search: `front`: of its front and of the baselines; `all`; `none`, nor those of the
+    confirmation: then nothing can be exported."""
+    checkpoints: Literal["unfinished", "all"] = "unfinished"
+    """What trainings go on from: of trials that are not over, or `all`, which takes about twice the weights' room."""
+
+
 class ExperimentConfig(Config):
     """An experiment as a file writes it."""
 
@@ -170,6 +183,8 @@ class ExperimentConfig(Config):
     """The confirmation that follows it: how many, with how many seeds, how long."""
     resources: Resources = Resources()
     """What one trial takes of a machine."""
+    keep: KeepConfig = KeepConfig()
+    """Which weights and checkpoints stay on the disk."""
 
     @field_validator("objectives")
     @classmethod
@@ -313,8 +328,10 @@ MAY_CHANGE: Sequence[tuple[str, ...]] = (
     ("space", "description"),
     ("data", "dir"),
     ("search", "workers"),
+    ("search", "time_limit"),
     ("confirm",),
     ("resources",),
+    ("keep",),
 )
 """What may differ when a study is resumed; besides, `search.trials` may be raised."""
 

@@ -126,7 +126,7 @@ def _trained(study: Path, item: Measured) -> tuple[TrialRecord, Path]:
             return record, path
     raise InputError(
         f"no weights of {item.name} are in {study / 'weights'}: the search keeps those of its front and its baselines, "
-        f"the confirmation all of its own"
+        f"the confirmation all of its own; `keep: {{weights: all}}` keeps more, `none` nothing"
     )
 
 

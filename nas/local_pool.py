@@ -52,10 +52,15 @@ class Crashed:
 
     key: int
     reason: str
+    """One line, perhaps with a traceback below; or the traceback of what the function raised."""
 
 
 Event = Progress | Done | Crashed
 _EVENTS: dict[str, Callable[[int, Any], Event]] = {"progress": Progress, "done": Done, "crashed": Crashed}
+
+
+class WorkerBrokenError(RuntimeError):
+    """Raised by the function: the task failed, and its process can compute no other. It ends; the message is told."""
 
 
 class PoolError(RuntimeError):
@@ -306,6 +311,9 @@ def _work(connection: Connection, path: str, num_threads: int) -> None:
         try:
             result = function(received[0], lambda payload: connection.send(("progress", payload)))
             connection.send(("done", result))
+        except WorkerBrokenError as error:
+            connection.send(("crashed", str(error)))
+            os._exit(1)  # an orderly end would call on what is broken
         except Exception:
             connection.send(("crashed", traceback.format_exc()))
 

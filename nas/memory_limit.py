@@ -63,6 +63,6 @@ def memory_limit_of(experiment: Experiment, device: str) -> MemoryLimit | None:
     if all(broken):
         raise InputError(
             f"search.memory_limit leaves nothing, not even a bare host: {broken[0]}; raise it, or make "
-            "train.batch_size smaller"
+            "train.batch_size smaller, or train.accumulation larger"
         )
     return found

@@ -128,6 +128,8 @@ class Watcher:
                 f"{head} {stopped}{quality.words} {quality.value(record) or 0:.2%}  loss {record.loss:.4f}  "
                 f"{record.params:,} params  {record.macs:,} MACs  {record.wall_s:.1f} s   [{self._standing()}]"
             )
+        for warning in record.warnings:
+            self.say(f"{head} WARNING: {warning}")
         self.refresh()
 
     def say(self, line: str) -> None:

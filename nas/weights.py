@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from nas.experiment import KeepConfig
 from nas.ledger_trial import state_of
 from nas.study import Ledger
 from reports.objectives import to_minimise
 from reports.pareto import nondominated
 from search_spaces import Architecture
 from trials.checkpoint import running_path
+from trials.whole_file import final_name
 
 
 def weights_path(folder: Path, architecture: Architecture, seed: int, epochs: int) -> Path:
@@ -20,23 +22,37 @@ def checkpoint_path(folder: Path, architecture: Architecture, seed: int) -> Path
     return folder / "checkpoints" / f"{architecture.id}-seed{seed}.pt"
 
 
-def drop_checkpoints(folder: Path, ledger: Ledger) -> None:
-    """Delete the checkpoints of trials that are over."""
+def drop_checkpoints(folder: Path, ledger: Ledger, keep: KeepConfig) -> None:
+    """Delete the checkpoints of trials that are over, unless all are to be kept.
+
+    What a trial that is not over is just writing is left alone.
+    """
     kept = {checkpoint_path(folder, p.architecture, p.seed) for p in ledger.unfinished()}
     kept |= {running_path(path) for path in kept}
+    names = {path.name for path in kept}
+    keeps_all = keep.checkpoints == "all"
     for path in (folder / "checkpoints").glob("*.pt*"):
-        if path not in kept:
+        unfinished_of = final_name(path)
+        if (unfinished_of or path.name) not in names and (unfinished_of or not keeps_all):
             path.unlink(missing_ok=True)
 
 
-def keep_front(folder: Path, ledger: Ledger) -> None:
-    """Delete the weights of what the front of a ledger's complete trials has left behind, but not a baseline's."""
+def keep_front(folder: Path, ledger: Ledger, keep: KeepConfig) -> None:
+    """Delete the weights of what the front of a ledger's complete trials has left behind, but not a baseline's.
+
+    Args:
+        folder: the study's.
+        ledger: the search.
+        keep: with `weights: all` nothing is deleted, with `none` every network's weights.
+    """
+    if keep.weights == "all":
+        return
     told = [trial for trial in ledger.trials() if trial.state.name == "COMPLETE"]
     complete = [trial for trial in told if state_of(trial) != "stopped"]
     if not complete:
         return
     front = nondominated(to_minimise([trial.values for trial in complete], ledger.objectives))
     for trial, on_front in zip(complete, front, strict=True):
-        if not on_front and trial.user_attrs["role"] == "proposal":
+        if keep.weights == "none" or (not on_front and trial.user_attrs["role"] == "proposal"):
             attrs = trial.user_attrs
             weights_path(folder, ledger.architecture(trial), attrs["seed"], attrs["epochs"]).unlink(missing_ok=True)

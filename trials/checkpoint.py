@@ -5,14 +5,19 @@ The file is one line with the SHA-256 of the rest, and the rest what `torch.save
 
 import hashlib
 import io
-import os
-import tempfile
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from trials.whole_file import whole_file
+
+
+class DamagedCheckpointError(ValueError):
+    """A file is not what was written to it."""
 
 
 @dataclass(frozen=True)
@@ -48,30 +53,29 @@ class CheckpointFile:
         buffer = io.BytesIO()
         torch.save({"identity": identity, "epoch": epoch, "state": dict(state)}, buffer)
         data = buffer.getvalue()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(prefix=f".{self._path.name}-", dir=self._path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, self._path)
-        finally:
-            Path(unfinished).unlink(missing_ok=True)
+        with whole_file(self._path) as unfinished:
+            unfinished.write_bytes(hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
 
     def delete(self) -> None:
         """Remove the file, if there is one."""
         self._path.unlink(missing_ok=True)
 
     def read(self, identity: str) -> Checkpoint | None:
-        """Return what the file holds; None if there is none, if it is damaged, or if it is of something else."""
+        """Return what the file holds; None if there is none, or if it is of something else.
+
+        Raises:
+            DamagedCheckpointError: the file is not as it was written, or holds what only unpickling would read.
+        """
         try:
             checksum, _, data = self._path.read_bytes().partition(b"\n")
         except OSError:
             return None
         if hashlib.sha256(data).hexdigest().encode() != checksum:
-            return None
-        held = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+            raise DamagedCheckpointError(f"{self._path} is damaged")
+        try:
+            held = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise DamagedCheckpointError(f"{self._path} holds more than numbers: {error}") from error
         return Checkpoint(held["epoch"], held["state"]) if held["identity"] == identity else None
 
 
@@ -85,12 +89,22 @@ class Checkpoints:
     def __init__(self, path: Path) -> None:
         self.stable = CheckpointFile(path)
         self.running = CheckpointFile(running_path(path))
+        self.damaged: list[str] = []
+        """What `latest` could not use, in words."""
 
     def latest(self, identity: str, epochs: int, stable: int) -> Checkpoint | None:
         """Return what a training of `epochs`, of which the first `stable` are common to all lengths, can go on from."""
-        kept = [self.running.read(f"{identity} {epochs}"), self.stable.read(identity)]
-        usable = [each for each in (kept[0], kept[1] if kept[1] and kept[1].epoch <= stable else None) if each]
+        running = self._read(self.running, f"{identity} {epochs}")
+        shared = self._read(self.stable, identity)
+        usable = [each for each in (running, shared if shared and shared.epoch <= stable else None) if each]
         return max(usable, key=lambda each: each.epoch, default=None)
+
+    def _read(self, file: CheckpointFile, identity: str) -> Checkpoint | None:
+        try:
+            return file.read(identity)
+        except DamagedCheckpointError as error:
+            self.damaged.append(f"{error}; the training does not go on from it")
+            return None
 
 
 def running_path(path: Path) -> Path:

@@ -7,9 +7,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trials.device_data import DeviceData
-from trials.devices import Precision
+from trials.devices import Precision, free_memory
+from trials.failure import is_out_of_memory
 from trials.score import Score
 from trials.segmentation import PixelTally
+
+
+def evaluate_in_memory(
+    model: nn.Module, data: DeviceData, *, index: Tensor | None = None, batch_size: int, precision: Precision
+) -> Score:
+    """Score as `evaluate` does; if memory runs out, once more with half the batch, which changes rounding only."""
+    try:
+        return evaluate(model, data, index=index, batch_size=batch_size, precision=precision)
+    except Exception as error:
+        if not is_out_of_memory(error) or batch_size == 1:
+            raise
+    free_memory(data.labels.device)  # here, since the error holds what was in memory
+    return evaluate(model, data, index=index, batch_size=batch_size // 2, precision=precision)
 
 
 @torch.inference_mode()
@@ -30,12 +44,14 @@ def evaluate(
     was_training = model.training
     model.eval()
     tally: _Tally | None = None
-    for batch in torch.split(index, batch_size):
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            logits = model(data.normalise(data.images[batch])).float()
-        tally = tally or _tally_for(data, logits)
-        tally.add(logits, data.labels[batch], None if data.scales is None else data.scales[batch])
-    model.train(was_training)
+    try:
+        for batch in torch.split(index, batch_size):
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                logits = model(data.normalise(data.images[batch])).float()
+            tally = tally or _tally_for(data, logits)
+            tally.add(logits, data.labels[batch], None if data.scales is None else data.scales[batch])
+    finally:
+        model.train(was_training)
     assert tally is not None, "nothing to score"
     return tally.score()
 

@@ -68,7 +68,8 @@ class Forecast:
 def least_memory_bytes(architecture: Architecture, train: TrainConfig, bytes_per_element: int) -> int:
     """Return what training an architecture certainly takes, wherever it runs.
 
-    Parameters, gradients, momentum and average, and what convolutions and matrix products read of one batch.
+    Parameters, gradients, momentum and average, and what convolutions and matrix products read of what is trained at
+    a time.
 
     Args:
         architecture: what is trained.
@@ -77,7 +78,8 @@ def least_memory_bytes(architecture: Architecture, train: TrainConfig, bytes_per
     """
     features = features_of(architecture)
     copies = 2 + (train.momentum > 0) + (train.ema is not None)
-    return 4 * copies * features.params + bytes_per_element * train.batch_size * features.kept
+    at_a_time = -(-train.batch_size // train.accumulation)
+    return 4 * copies * features.params + bytes_per_element * at_a_time * features.kept
 
 
 def _like_the_last(trained: Sequence[Trained]) -> list[Trained]:

@@ -5,12 +5,13 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from search_spaces import InputError
+from trials.failure import RETRYABLE, Failure
 from trials.latency import Latency
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of `TrialRecord.to_dict`. 2 has `miou` and the like, which are None for what 1 could measure; 3 has
-`first_epoch`, which was always 1."""
-_READ = (1, 2, SCHEMA)
+`first_epoch`, which was always 1; 4 has `failure` (None: not told), `accumulation` (always 1) and `warnings`."""
+_READ = (1, 2, 3, SCHEMA)
 _NEW_IN_2 = ("miou", "miou_by_size", "test_miou", "test_miou_by_size", "compiling")
 
 
@@ -51,7 +52,11 @@ class TrialRecord:
     reason: str | None = None
     """Why it failed, in one line."""
     traceback: str | None = None
-    """Where it failed, if it crashed."""
+    """Where it failed, if it crashed or hung."""
+    failure: Failure | None = None
+    """What kind of failure it was; None if it is complete."""
+    warnings: tuple[str, ...] = ()
+    """What went wrong and was got over: a checkpoint that could not be written, memory that ran out at first."""
     split: Literal["validation"] = "validation"
     """The split of `accuracy`, `loss`, `miou` and `history`."""
     accuracy: float | None = None
@@ -85,6 +90,8 @@ class TrialRecord:
     device: str
     """In words, with the threads of a CPU."""
     precision: Literal["fp32", "bf16"]
+    accumulation: int = 1
+    """Parts that each batch was trained in: `train.accumulation`, or more if memory ran out."""
     compiling: str | None = None
     """Whether the network was compiled for its training, and why; None if the trial did not get so far."""
     num_train: int
@@ -97,6 +104,11 @@ class TrialRecord:
     schema: int = SCHEMA
 
     @property
+    def retryable(self) -> bool:
+        """Whether it failed of what another try may mend."""
+        return self.failure in RETRYABLE
+
+    @property
     def latency_ms(self) -> float | None:
         """The median latency in milliseconds, or None if it was not measured."""
         return None if self.latency is None else self.latency.median_ms
@@ -107,7 +119,7 @@ class TrialRecord:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> "TrialRecord":
-        """Return the record that `to_dict` wrote, now or when the schema was 1.
+        """Return the record that `to_dict` wrote, now or when the schema was 1, 2 or 3.
 
         Raises:
             InputError: another version of the schema, or keys that do not belong to it.
@@ -118,10 +130,13 @@ class TrialRecord:
         if data["schema"] == 1:
             data = {**data, **dict.fromkeys(_NEW_IN_2), "schema": 2}
         if data["schema"] == 2:
-            data = {**data, "first_epoch": 1, "schema": SCHEMA}
+            data = {**data, "first_epoch": 1, "schema": 3}
+        if data["schema"] == 3:
+            data = {**data, "failure": None, "accumulation": 1, "warnings": (), "schema": SCHEMA}
         names = {field.name for field in fields(TrialRecord)}
         if wrong := sorted(names ^ set(data)):
             raise InputError(f"a trial record (schema {SCHEMA}) lacks or does not know: {', '.join(wrong)}")
         history = tuple(EpochResult(**result) for result in data["history"])
         latency = None if data["latency"] is None else Latency(**data["latency"])
-        return TrialRecord(**{**data, "history": history, "latency": latency})
+        read = {"history": history, "latency": latency, "warnings": tuple(data["warnings"])}
+        return TrialRecord(**{**data, **read})

@@ -2,9 +2,8 @@
 
 import platform
 import time
-import traceback
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
@@ -15,10 +14,10 @@ import torch
 from search_spaces import Architecture, Cost, measure_cost
 from trials.checkpoint import Checkpoints
 from trials.devices import describe_device, free_memory, seeded
+from trials.failure import Failure, failure_of, in_one_line, traceback_of
 from trials.memory import PeakMemory
 from trials.record import EpochResult, TrialRecord
 from trials.score import Score
-from trials.train import DivergedError
 from trials.trial import Findings, Trial, TrialConfig, prepare
 
 OnEpoch = Callable[[EpochResult], None]
@@ -39,7 +38,8 @@ def run_trial(
     sets the initial weights, the split, the order of the images, their augmentation, and dropout; on one CPU
     with the same number of threads, the same seed gives the same bits. Torch's global random numbers stay as
     they were. A loss that is not finite, memory that runs out, and any other crash give a failed record with
-    the reason.
+    the reason. Memory that runs out is first answered with one more attempt, from the last checkpoint or from scratch,
+    in which each batch is trained in twice as many parts; the record says so.
 
     Args:
         architecture: what to train.
@@ -47,12 +47,13 @@ def run_trial(
         seed: not negative.
         on_epoch: called after each epoch's validation; what it raises passes through.
         weights: where to write the trained weights (safetensors; architecture, seed, epochs, names of the
-            classes, mean and standard deviation of the images as metadata); a failed trial writes nothing.
+            classes, mean and standard deviation of the images as metadata); a failed trial writes nothing. If they
+            cannot be written, the record has a warning.
         checkpoint: a file that trainings of different lengths share under `schedule: wsd`: if it holds an earlier
             stable epoch of this architecture, seed and recipe, the training goes on from it, with the result that it
             would have had from scratch; and it is left holding the end of its own stable epochs. A file that is
-            damaged, or of something else, counts as none. While it runs, a second file beside it (`.running`) takes its
-            last epoch every now and then, so that the same call goes on after an interruption.
+            damaged (a warning says so), or of something else, counts as none. While it runs, a second file beside it
+            (`.running`) takes its last epoch every now and then, so that the same call goes on after an interruption.
 
     Raises:
         InputError: the images are missing or damaged, the split is impossible, the host does not read these
@@ -62,38 +63,63 @@ def run_trial(
     trial = prepare(architecture, config, seed)
     cost = measure_cost(architecture)
     memory = PeakMemory(trial.device)
-    found = _attempt(trial, memory, on_epoch, weights, None if checkpoint is None else Checkpoints(checkpoint))
+    attempt = _Attempt(memory, on_epoch, weights, None if checkpoint is None else Checkpoints(checkpoint))
+    found = attempt(trial)
+    if found.failure == "memory" and (smaller := trial.smaller) is not None:
+        free_memory(trial.device)
+        found = _in_less_memory(attempt, smaller, found)
     if found.reason is not None:
         free_memory(trial.device)
     wall_s = time.perf_counter() - start
     return _write_record(trial, found, cost, memory.method, wall_s, started_at.isoformat(timespec="seconds"))
 
 
-def _attempt(
-    trial: Trial,
-    memory: PeakMemory,
-    on_epoch: OnEpoch | None,
-    weights: Path | None,
-    checkpoints: Checkpoints | None,
-) -> Findings:
-    """Carry the trial out as far as it goes."""
-    found = Findings()
-    try:
-        with seeded(trial.seed, trial.device):
-            model = trial.build()
-            for result in trial.train(model, found, checkpoints):
-                _call(on_epoch, result)
-            found.memory_bytes = memory.read()
-            trial.measure(model, found)
-            if weights is not None:
-                trial.save(model, weights)
-    except _CallersError as error:
-        raise error.error from None
-    except Exception as error:  # the one place where a failure becomes a record
-        found.memory_bytes = memory.read()
-        found.test = found.latency = None
-        found.reason = _describe_failure(error, trial.device)
-        found.traceback = None if isinstance(error, DivergedError) else traceback.format_exc()
+@dataclass(frozen=True)
+class _Attempt:
+    """Carries a trial out as far as it goes."""
+
+    memory: PeakMemory
+    on_epoch: OnEpoch | None
+    weights: Path | None
+    checkpoints: Checkpoints | None
+
+    def __call__(self, trial: Trial) -> Findings:
+        found = Findings()
+        try:
+            with seeded(trial.seed, trial.device):
+                self._train(trial, found)
+        except _CallersError as error:
+            raise error.error from None
+        except Exception as error:  # the one place where a failure becomes a record
+            found.memory_bytes = self.memory.read()
+            found.test = found.latency = None
+            found.failure = failure_of(error)
+            found.reason = _describe_failure(error, found.failure, trial.device)
+            found.traceback = None if found.failure == "diverged" else traceback_of(error)
+        return found
+
+    def _train(self, trial: Trial, found: Findings) -> None:
+        model = trial.build()
+        for result in trial.train(model, found, self.checkpoints):
+            _call(self.on_epoch, result)
+        found.memory_bytes = self.memory.read()
+        trial.measure(model, found)
+        if self.weights is None:
+            return
+        try:
+            trial.save(model, self.weights)
+        except OSError as error:
+            found.warn(f"the trained weights could not be written: {error.strerror or error}")
+
+
+def _in_less_memory(attempt: _Attempt, smaller: Trial, before: Findings) -> Findings:
+    """Try again with half as many images at a time, and say so."""
+    found = attempt(smaller)
+    size = smaller.part_size
+    if found.failure == "memory":
+        found.reason = f"{found.reason}, even with micro-batches of {size}"
+    told = f"{before.reason}: trained again in {found.accumulation} parts of each batch, {size} images or fewer"
+    found.warnings = list(dict.fromkeys([*before.warnings, told, *found.warnings]))
     return found
 
 
@@ -114,14 +140,12 @@ def _call(on_epoch: OnEpoch | None, result: EpochResult) -> None:
         raise _CallersError(error) from error
 
 
-def _describe_failure(error: Exception, device: torch.device) -> str:
+def _describe_failure(error: Exception, failure: Failure, device: torch.device) -> str:
     """Return in one line why a trial failed."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
-    if isinstance(error, DivergedError):
+    text = in_one_line(error)
+    if failure == "diverged":
         return text
-    # The CPU's allocator has no exception type of its own.
-    is_full = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-    return f"out of memory on {device}: {text}" if is_full else f"{type(error).__name__}: {text}"
+    return f"out of memory on {device}: {text}" if failure == "memory" else f"{type(error).__name__}: {text}"
 
 
 def _write_record(
@@ -139,6 +163,8 @@ def _write_record(
         status="failed" if found.reason else "complete",
         reason=found.reason,
         traceback=found.traceback,
+        failure=found.failure,
+        warnings=tuple(found.warnings),
         accuracy=validation.accuracy if validation else None,
         loss=validation.loss if validation else None,
         miou=validation.miou if validation else None,
@@ -157,6 +183,7 @@ def _write_record(
         latency=found.latency,
         device=describe_device(trial.device),
         precision=trial.precision,
+        accumulation=found.accumulation,
         compiling=str(trial.compiling),
         num_train=len(trial.train_index),
         num_validation=len(trial.validation_index),

@@ -6,7 +6,7 @@ SGD with Nesterov momentum: Sutskever et al., ICML 2013. Label smoothing: Szeged
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -18,15 +18,12 @@ from trials.augmentation import alter, augment, augment_labels, plan_epoch
 from trials.data import Augmentation
 from trials.device_data import DeviceData
 from trials.devices import Precision
+from trials.failure import DivergedError
 from trials.graphed_step import GraphedStep, Learn, Record, set_rate
 from trials.parameter_groups import FACTOR, parameter_groups
 from trials.splits import Index
 from trials.train_config import TrainConfig, learning_rate
 from trials.weight_average import WeightAverage
-
-
-class DivergedError(ArithmeticError):
-    """A loss was not finite."""
 
 
 class Trainer:
@@ -43,6 +40,7 @@ class Trainer:
         placed: names of the parameters that `attention_lr` is for.
         compiled: whether forward and backward pass are compiled; scoring the network is not.
         record: what makes a recording of a step, to be replayed; None: each step is run operation by operation.
+        accumulation: parts that each batch is trained in, at most its size.
 
     Raises:
         InputError: a batch is larger than the number of training images.
@@ -61,6 +59,7 @@ class Trainer:
         placed: Collection[str] = (),
         compiled: bool = False,
         record: Record | None = None,
+        accumulation: int = 1,
     ) -> None:
         self.num_steps = count_steps(len(index), config.batch_size)
         """Steps per epoch."""
@@ -69,6 +68,7 @@ class Trainer:
         self._forward = torch.compile(model, dynamic=False) if compiled else model
         self._model, self._data, self._index = model, data, index
         self._config, self._augmentation, self._seed, self._precision = config, augmentation, seed, precision
+        self._accumulation = accumulation
         self._average = None if config.ema is None else WeightAverage(model, config.ema)
         self._optimizer = torch.optim.SGD(
             parameter_groups(
@@ -112,6 +112,8 @@ class Trainer:
         """Go on from a `state` of a trainer of the same network, recipe and device."""
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
+        for group in self._optimizer.param_groups:
+            group["lr"] = float(group["lr"])  # a recording had made a tensor of it
         if self._average is not None:
             self._average.restore(state["average"])
         torch.set_rng_state(state["random"])
@@ -151,31 +153,56 @@ class Trainer:
         return loss
 
     def _learn(self, x_BCHW: torch.Tensor, labels: torch.Tensor, share: torch.Tensor | None) -> torch.Tensor:
-        with torch.autocast(x_BCHW.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
-            logits = self._forward(x_BCHW)
-        loss = mixed_cross_entropy(logits.float(), labels, share, self._config.label_smoothing)
         self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        losses = []
+        for part_BCHW, own, others, shares in _parts(self._accumulation, x_BCHW, labels, share):
+            with torch.autocast(x_BCHW.device.type, torch.bfloat16, enabled=self._precision == "bf16"):
+                logits = self._forward(part_BCHW)
+            loss = mixed_cross_entropy(logits.float(), own, others, shares, self._config.label_smoothing)
+            if len(part_BCHW) < len(x_BCHW):
+                loss = loss * (len(part_BCHW) / len(x_BCHW))  # the parts' gradients add up to that of the mean
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
         self._optimizer.step()
-        return loss.detach()
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
+
+
+def _parts(
+    num_parts: int, x_BCHW: torch.Tensor, labels: torch.Tensor, share: torch.Tensor | None
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]]:
+    """Yield a batch in parts that differ by one image at most: images, labels, those mixed in, shares.
+
+    What is mixed in is that of the whole batch, so that the parts change nothing about it.
+    """
+    others = None if share is None else labels.roll(1, 0)
+    columns = [
+        [None] * num_parts if tensor is None else tensor.tensor_split(num_parts)
+        for tensor in (x_BCHW, labels, others, share)
+    ]
+    yield from zip(*columns, strict=True)
 
 
 def mixed_cross_entropy(
-    logits: torch.Tensor, labels: torch.Tensor, share: torch.Tensor | None, label_smoothing: float
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    others: torch.Tensor | None,
+    share: torch.Tensor | None,
+    label_smoothing: float,
 ) -> torch.Tensor:
-    """Return the mean loss of a batch whose images are mixed with the one before them; see `augmentation.alter`.
+    """Return the mean loss of images that are mixed with the one before them; see `augmentation.alter`.
 
     Args:
         logits: (B, K) or (B, K, H, W), float32.
         labels: (B,) or (B, H, W), int64.
+        others: the labels of the images that are mixed in; None if nothing was mixed.
         share: (B,), of the image itself; None if nothing was mixed.
         label_smoothing: share of the target that is spread over all classes.
     """
-    if share is None:
+    if share is None or others is None:
         return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
     own, other = (
         F.cross_entropy(logits, target, reduction="none", label_smoothing=label_smoothing)
-        for target in (labels, labels.roll(1, 0))
+        for target in (labels, others)
     )
     return torch.lerp(other, own, share.reshape(-1, *[1] * (own.ndim - 1))).mean()
 

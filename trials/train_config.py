@@ -25,6 +25,9 @@ class TrainConfig(Config):
     """Passes over the training images."""
     batch_size: int = Field(ge=1)
     """Images per step; an incomplete last batch of an epoch is left out."""
+    accumulation: int = Field(1, ge=1)
+    """Parts that each batch is trained in, one after the other, for want of memory; one step for all of them. Batch
+    norms then see a part at a time."""
     optimizer: Literal["sgd"] = "sgd"
     """Stochastic gradient descent with momentum."""
     lr: float = Field(gt=0)
@@ -74,6 +77,10 @@ class TrainConfig(Config):
             raise InputError(f"`warmup` must be shorter than `epochs` ({self.epochs}), got {self.warmup}")
         if self.mixup and self.batch_size == 1:
             raise InputError("`mixup` mixes images of one batch; it needs a `batch_size` of 2 or more")
+        if self.accumulation > self.batch_size:
+            raise InputError(
+                f"`accumulation` must be at most `batch_size` ({self.batch_size}), got {self.accumulation}"
+            )
         if self.cooldown is not None and self.schedule != "wsd":
             raise InputError(f"`cooldown` is for `schedule: wsd`; with `{self.schedule}` the rate falls all the time")
         if self.cuda_graphs and self.compile is not False:

@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,15 @@ from trials.data import Augmentation, DataConfig, augmentation, check_images, lo
 from trials.dataset import Dataset
 from trials.device_data import DeviceData, on_device
 from trials.devices import Precision, pick_device, pick_precision
-from trials.evaluate import evaluate
+from trials.evaluate import evaluate_in_memory
+from trials.failure import DivergedError, Failure
 from trials.graphed_step import capture, check_graphs
 from trials.latency import Latency, measure_latency
 from trials.parameter_groups import placed_parameters
 from trials.record import EpochResult
 from trials.score import Score
 from trials.splits import Index, split
-from trials.train import DivergedError, Trainer, count_steps
+from trials.train import Trainer, count_steps
 from trials.train_config import TrainConfig
 from trials.weights import save_weights
 
@@ -65,8 +66,18 @@ class Findings:
     reason: str | None = None
     """Why it failed."""
     traceback: str | None = None
+    failure: Failure | None = None
     first_epoch: int = 1
     """Epochs before it come from a checkpoint."""
+    accumulation: int = 1
+    """Parts that each batch is trained in."""
+    warnings: list[str] = field(default_factory=list)
+    """What went wrong and was got over, each once."""
+
+    def warn(self, text: str) -> None:
+        """Take note of a warning, unless it is known."""
+        if text not in self.warnings:
+            self.warnings.append(text)
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,10 @@ class Trial:
     validation_index: Index
     augmentation: Augmentation
     compiling: Compiling
+    parts: int
+    """That each batch is trained in: `train.accumulation`, or more where memory ran out before."""
+    graphed: bool
+    """Whether steps are recorded and replayed."""
 
     @property
     def num_seen(self) -> int:
@@ -92,8 +107,20 @@ class Trial:
 
     @property
     def eval_batch_size(self) -> int:
-        """Twice the training batch: without gradients there is room for more than that."""
-        return 2 * self.config.train.batch_size
+        """Twice what is trained at a time: without gradients there is room for more than that."""
+        return max(1, 2 * self.config.train.batch_size // self.parts)
+
+    @property
+    def part_size(self) -> int:
+        """Images, at most, that are trained at a time."""
+        return -(-self.config.train.batch_size // self.parts)
+
+    @property
+    def smaller(self) -> "Trial | None":
+        """The same trial with half as many images at a time, and no recording: that takes memory too. None: no less."""
+        if self.part_size == 1:
+            return None
+        return replace(self, parts=min(2 * self.parts, self.config.train.batch_size), graphed=False)
 
     @property
     def identity(self) -> str:
@@ -122,6 +149,9 @@ class Trial:
     def train(self, model: nn.Module, found: Findings, checkpoints: Checkpoints | None = None) -> Iterator[EpochResult]:
         """Train and validate, adding each epoch to the findings.
 
+        A checkpoint that cannot be written is no reason to end a training: the one before it stays, and a warning is
+        added to the findings.
+
         Args:
             model: untrained.
             found: what is added to.
@@ -132,38 +162,58 @@ class Trial:
             DivergedError: a loss is not finite.
         """
         data = on_device(self.dataset, self.device, "train")
-        trainer = self._trainer(model, data)
-        validation = torch.from_numpy(self.validation_index).to(self.device)
-        num_epochs = self.config.train.epochs
-        stable = self.config.train.stable_epochs
-        if checkpoints is not None and (kept := checkpoints.latest(self.identity, num_epochs, stable)):
+        num_epochs, stable = self.config.train.epochs, self.config.train.stable_epochs
+        kept = None if checkpoints is None else checkpoints.latest(self.identity, num_epochs, stable)
+        for damaged in [] if checkpoints is None else checkpoints.damaged:
+            found.warn(damaged)
+        found.accumulation = max(self.parts, kept.state["accumulation"] if kept else 1)
+        trainer = self._trainer(model, data, found.accumulation)
+        if kept:
             _go_on(trainer, found, kept)
+        validation = torch.from_numpy(self.validation_index).to(self.device)
         kept_at = time.monotonic()
         for epoch in range(found.first_epoch, num_epochs + 1):
-            start = time.perf_counter()
-            train_loss = trainer.run_epoch(epoch)
-            found.train_s += time.perf_counter() - start
-            score = evaluate(
-                trainer.scored, data, index=validation, batch_size=self.eval_batch_size, precision=self.precision
-            )
-            if not math.isfinite(score.loss):
-                raise DivergedError(f"the validation loss was {score.loss} in epoch {epoch} of {num_epochs}")
-            wall_s = time.perf_counter() - start
-            result = EpochResult(epoch, train_loss, score.accuracy, score.loss, trainer.lr, wall_s, score.miou)
-            found.validation = score
-            found.history.append(result)
-            if checkpoints is not None and epoch == stable:
-                checkpoints.stable.write(self.identity, epoch, _state(trainer, found))
-                kept_at = time.monotonic()
-            elif checkpoints is not None and epoch < num_epochs and time.monotonic() - kept_at >= KEEP_EVERY_S:
-                checkpoints.running.write(f"{self.identity} {num_epochs}", epoch, _state(trainer, found))
+            result = self._run_epoch(trainer, data, validation, epoch, found)
+            if checkpoints is not None and self._keep(trainer, found, checkpoints, epoch, kept_at):
                 kept_at = time.monotonic()
             yield result
         if checkpoints is not None:
             checkpoints.running.delete()
         trainer.finish()
 
-    def _trainer(self, model: nn.Module, data: DeviceData) -> Trainer:
+    def _run_epoch(
+        self, trainer: Trainer, data: DeviceData, validation: torch.Tensor, epoch: int, found: Findings
+    ) -> EpochResult:
+        start = time.perf_counter()
+        train_loss = trainer.run_epoch(epoch)
+        found.train_s += time.perf_counter() - start
+        score = evaluate_in_memory(
+            trainer.scored, data, index=validation, batch_size=self.eval_batch_size, precision=self.precision
+        )
+        if not math.isfinite(score.loss):
+            raise DivergedError(f"the validation loss was {score.loss} in epoch {epoch} of {self.config.train.epochs}")
+        wall_s = time.perf_counter() - start
+        result = EpochResult(epoch, train_loss, score.accuracy, score.loss, trainer.lr, wall_s, score.miou)
+        found.validation = score
+        found.history.append(result)
+        return result
+
+    def _keep(self, trainer: Trainer, found: Findings, checkpoints: Checkpoints, epoch: int, kept_at: float) -> bool:
+        """Write a checkpoint if it is time for one; return whether it was."""
+        num_epochs = self.config.train.epochs
+        if epoch == self.config.train.stable_epochs:
+            file, identity = checkpoints.stable, self.identity
+        elif epoch < num_epochs and time.monotonic() - kept_at >= KEEP_EVERY_S:
+            file, identity = checkpoints.running, f"{self.identity} {num_epochs}"
+        else:
+            return False
+        try:
+            file.write(identity, epoch, _state(trainer, found))
+        except OSError as error:
+            found.warn(f"no checkpoint could be written, and the training went on without: {error.strerror or error}")
+        return True
+
+    def _trainer(self, model: nn.Module, data: DeviceData, accumulation: int) -> Trainer:
         return Trainer(
             model,
             data,
@@ -174,14 +224,15 @@ class Trial:
             self.precision,
             placed=placed_parameters(self.architecture, model) if self.config.train.attention_lr != 1 else (),
             compiled=self.compiling.is_on,
-            record=capture if self.config.train.cuda_graphs else None,
+            record=capture if self.graphed else None,
+            accumulation=accumulation,
         )
 
     def measure(self, model: nn.Module, found: Findings) -> None:
         """Measure what the configuration asks for of the trained network."""
         if self.config.test:
             data = on_device(self.dataset, self.device, "test")
-            found.test = evaluate(model, data, batch_size=self.eval_batch_size, precision=self.precision)
+            found.test = evaluate_in_memory(model, data, batch_size=self.eval_batch_size, precision=self.precision)
             if not math.isfinite(found.test.loss):
                 raise DivergedError(f"the test loss was {found.test.loss}")
         if self.config.latency:
@@ -207,7 +258,12 @@ class Trial:
 def _state(trainer: Trainer, found: Findings) -> dict[str, Any]:
     """Return all that it takes to go on from here."""
     history = [asdict(result) for result in found.history]
-    return {"history": history, "train_s": found.train_s, "trainer": trainer.state()}
+    return {
+        "history": history,
+        "train_s": found.train_s,
+        "accumulation": found.accumulation,
+        "trainer": trainer.state(),
+    }
 
 
 def _go_on(trainer: Trainer, found: Findings, kept: Checkpoint) -> None:
@@ -241,6 +297,8 @@ def prepare(architecture: Architecture, config: TrialConfig, seed: int) -> Trial
         validation_index,
         augmentation(config.data, dataset.size),
         decide_compiling(config.train.compile, device, measure_cost(architecture).macs, num_images),
+        config.train.accumulation,
+        config.train.cuda_graphs,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nas.cli.fault_lines import fault_lines
 from nas.cli.front_table import print_front
 from nas.cli.output import AsJson, print_json, print_lines, print_table, program
 from nas.cli.plugins_option import plugins_as_typed
@@ -128,8 +129,7 @@ def status(study: StudyArgument, as_json: AsJson = False) -> None:
     plan = view.experiment["search"]
     print_lines(f"search ({plan['sampler']}) asks for {plan['trials']} trials beside the baselines")
     for trial in (*view.search, *view.confirm):
-        if trial.state == "failed":
-            print_lines(f"failed: trial {trial.number} ({trial.name}): {trial.reason}")
+        print_lines(*fault_lines(trial))
     print_lines("")
     print_front(view)
 

@@ -1,6 +1,7 @@
 """Ray Tune's view of a study: what to run next, and what became of it."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -30,8 +31,8 @@ class StudySearcher(Searcher):
         super().__init__()
         self._execution, self._outbox, self._device, self._most = execution, outbox, device, most
         self._handed_out: dict[str, tuple[int, Task]] = {}
-        self.errors: dict[str, str] = {}
-        """What Tune says about a trial that ended badly, by its id; see `Errors`."""
+        self.errors: dict[str, tuple[str, float]] = {}
+        """What Tune says about a trial that ended badly, and after how many seconds, by its id; see `Errors`."""
         self.failure: Exception | None = None
         """What ends the search; Tune would swallow it."""
         self.stopper = _Stopper(lambda: self.failure is not None)
@@ -86,9 +87,11 @@ class StudySearcher(Searcher):
 
     def _end(self, trial_id: str, result: dict[str, Any]) -> None:
         self._take_note(trial_id, result)
-        error = self.errors.pop(trial_id, "it ended without a result")
+        error, seconds = self.errors.pop(trial_id, ("it ended without a result", 0.0))
         if trial_id in self._handed_out:
-            self._execution.crashed(self._close(trial_id), error, is_lost=_is_lost(error))
+            key = self._close(trial_id)
+            self._execution.crashed(key, error, is_lost=_is_lost(error), seconds=seconds)
+            self._execution.tidy()
 
     def _close(self, trial_id: str) -> int:
         key, task = self._handed_out.pop(trial_id)
@@ -116,8 +119,11 @@ class Errors(FIFOScheduler):
         return {}  # Tune writes its own state down, which nobody reads
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
-        text = trial.get_error() or "no message"
-        self._searcher.errors[trial.trial_id] = text.partition("\n")[2].strip() or text
+        text = (trial.get_error() or "").partition("\n")[2].strip() or "no message"
+        if text.startswith("ray::"):  # an exception of the task, with its traceback
+            text = f"Traceback on its node: {text}"
+        begin = trial.run_metadata.start_time
+        self._searcher.errors[trial.trial_id] = text, 0.0 if begin is None else time.time() - begin
 
 
 class _Stopper(Stopper):

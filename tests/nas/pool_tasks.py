@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nas.local_pool import Report
+from nas.local_pool import Report, WorkerBrokenError
 
 
 def behave(task: dict[str, Any], report: Report) -> Any:
@@ -30,6 +30,8 @@ def behave(task: dict[str, Any], report: Report) -> Any:
             os.kill(os.getpid(), signal.SIGKILL)
         case "raise":
             raise ZeroDivisionError("for the test")
+        case "break":
+            raise WorkerBrokenError("the device is gone\nTraceback ...")
         case "unpicklable":
             return lambda: None
         case "interrupt":

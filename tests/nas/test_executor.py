@@ -1,17 +1,22 @@
 """The executor: dying workers, failing trials, several devices."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from toy_search import Toy
 
-from nas.execution import MOST_ATTEMPTS, MOST_FAILURES, Execution
+from nas.execution import MOST_ATTEMPTS, MOST_FAILURES, MOST_LOSSES, Execution, Rules
 from nas.local_executor import LocalExecutor
 from nas.local_pool import Crashed, Done, Event
 from nas.progress import Watcher
 from nas.study import Ledger
 from search_spaces.errors import InputError
 from trials import DataConfig, TrainConfig, TrialConfig
+
+CONFIG = TrialConfig(
+    data=DataConfig(source="digits", validation=10), train=TrainConfig(epochs=1, batch_size=2, lr=0.1, warmup=0)
+)
 
 
 class Script:
@@ -37,18 +42,19 @@ class Script:
         answer = self.answers.pop(0)
         if answer == "dies":
             return [Crashed(key, "killed by SIGKILL")]
+        if answer == "raises":
+            return [Crashed(key, "Traceback (most recent call last):\n  ...\nOSError: a lost file")]
         proposal = next(p for p in self.ledger.unfinished() if p.number == key)
-        return [Done(key, self.toy.record(proposal, failed=answer == "fails").to_dict())]
+        record = self.toy.record(proposal, failed=answer != "ok")
+        failure = {"ok": None, "fails": "diverged", "crashes": "crash"}[answer]
+        return [Done(key, replace(record, failure=failure).to_dict())]
 
     def kill(self) -> None:
         self.killed = True
 
     def run(self, ledger: Ledger, folder: Path, devices: tuple[str, ...] = ("cpu",)) -> None:
         self.ledger = ledger
-        config = TrialConfig(
-            data=DataConfig(source="digits", validation=10), train=TrainConfig(epochs=1, batch_size=2, lr=0.1, warmup=0)
-        )
-        execution = Execution(ledger, ledger.take, folder, config, Watcher.quiet(), in_order=False)
+        execution = Execution(ledger, ledger.take, folder, CONFIG, Rules(), Watcher.quiet(), in_order=False)
         LocalExecutor(self, devices).run(execution)  # type: ignore[arg-type]
 
 
@@ -91,3 +97,36 @@ def test_trials_are_spread_evenly_over_the_devices(toy: Toy, tmp_path: Path) -> 
     pool = Script(toy, ["ok"] * 8, size=4)
     pool.run(ledger, tmp_path, devices=("cuda:0", "cuda:1"))
     assert pool.devices.count("cuda:0") == pool.devices.count("cuda:1") == 4
+
+
+@pytest.mark.parametrize(
+    ("answer", "attempts", "reason"),
+    [
+        ("fails", 1, "the loss is not finite"),
+        ("crashes", MOST_ATTEMPTS, "the loss is not finite"),
+        ("raises", MOST_ATTEMPTS, f"failed {MOST_ATTEMPTS} times: OSError: a lost file"),
+    ],
+)
+def test_only_what_a_retry_may_mend_is_tried_again(
+    toy: Toy, tmp_path: Path, answer: str, attempts: int, reason: str
+) -> None:
+    ledger = queue(toy, tmp_path, 1)
+    pool = Script(toy, [answer] * MOST_ATTEMPTS)
+    pool.run(ledger, tmp_path)
+    assert len(pool.devices) == attempts
+    assert ledger.counts("baseline").failed == 1
+    assert ledger.trials()[0].user_attrs["reason"] == reason
+
+
+def test_a_lost_machine_is_not_the_trial_s_fault_unless_it_is_a_habit(toy: Toy, tmp_path: Path) -> None:
+    ledger = queue(toy, tmp_path, 1)
+    execution = Execution(ledger, ledger.take, tmp_path, CONFIG, Rules(), Watcher.quiet(), in_order=False)
+    for _ in range(MOST_LOSSES + MOST_ATTEMPTS - 1):
+        task = execution.next("cpu")
+        assert task is not None
+        execution.crashed(task[0], "its node has died", is_lost=True)
+    assert execution.next("cpu") is not None
+    execution.crashed(0, "its node has died", is_lost=True)
+    assert execution.next("cpu") is None
+    assert execution.is_over
+    assert ledger.counts("baseline").failed == 1

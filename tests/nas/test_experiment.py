@@ -49,6 +49,8 @@ def test_a_space_is_shipped_inline_or_a_path_beside_the_experiment(tmp_path: Pat
         ("train:", "objectives: [accuracy, flops]\ntrain:", r"line 4: objectives.*unknown objective 'flops'"),
         ("train:", "objectives: [macs, macs]\ntrain:", r"line 4: objectives: names an objective twice"),
         ("train:", "search: {workers: 0}\ntrain:", r"line 4: search.workers.*at least 1"),
+        ("train:", "search: {time_limit: 0}\ntrain:", r"line 4: search.time_limit: .*greater than 0"),
+        ("train:", "keep: {weights: best}\ntrain:", r"line 4: keep.weights: .*'front'.*'all'.*'none'.*got 'best'"),
         ("lr: 1e-1", "lr: 1e-1, lr: 2", r"line 4: train: duplicate key 'lr'"),
         (
             "train:",
@@ -88,6 +90,16 @@ def test_more_seeds_at_most_than_at_least_are_a_race(tmp_path: Path, confirm: st
 def test_what_may_change_on_resume_is_no_change() -> None:
     old = {"description": "a", "data": {"dir": "x"}, "search": {"trials": 5, "workers": 1}, "confirm": {"top": 1}}
     new = {"description": "b", "data": {"dir": "y"}, "search": {"trials": 6, "workers": 2}, "confirm": {"top": 2}}
+    assert changes(old, new) == []
+
+
+def test_time_limit_and_what_is_kept_may_change_also_where_a_study_did_not_have_them() -> None:
+    record = load_experiment("quickstart").record
+    assert (record["search"]["time_limit"], record["keep"]) == (None, {"weights": "front", "checkpoints": "unfinished"})
+    new = record | {"search": record["search"] | {"time_limit": 60.0}, "keep": {"weights": "all", "checkpoints": "all"}}
+    assert changes(record, new) == changes(new, record) == []
+    old = {key: value for key, value in record.items() if key != "keep"}
+    old["search"] = {key: value for key, value in record["search"].items() if key != "time_limit"}
     assert changes(old, new) == []
 
 

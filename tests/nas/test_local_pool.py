@@ -101,6 +101,16 @@ def test_a_crash_is_reported_and_the_pool_goes_on(pool: Pool, task: dict[str, ob
     assert compute(pool, do="count", to=0) == "counted"
 
 
+def test_a_worker_that_says_it_is_broken_ends_with_its_message(pool: Pool) -> None:
+    for key in (0, 1):  # both workers
+        pool.submit(key, {"do": "pid"})
+    pids = {event.result for event in drain(pool) if isinstance(event, Done)}
+    pool.submit(5, {"do": "break"})
+    assert drain(pool) == [Crashed(5, "the device is gone\nTraceback ...")]
+    assert until(lambda: sum(is_alive(pid) for pid in pids) == len(pids) - 1)
+    assert compute(pool, do="count", to=0) == "counted"
+
+
 def test_a_worker_that_dies_idle_is_replaced_without_a_word(pool: Pool) -> None:
     first = compute(pool, do="pid")
     os.kill(first, signal.SIGKILL)

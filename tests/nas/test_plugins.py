@@ -236,7 +236,7 @@ def test_a_worker_refuses_a_plugin_that_changed_after_the_search_began(
     plugin = plugins_of(["searched"])[0].to_dict()
     changed = plugin | {"sources": plugin["sources"] | {"searched_gates": "0" * 64}}
     with pytest.raises(InputError, match=r"the plugin searched_gates.py changed after it was loaded: searched_gates"):
-        run_task(Task(architecture, {}, 0, "weights", plugins=(changed,)), lambda _: None)
+        run_task(Task(architecture, {}, 0, folder=".", weights="weights", plugins=(changed,)), lambda _: None)
 
 
 def test_a_module_that_workers_cannot_find_is_refused_before_anything_is_written(

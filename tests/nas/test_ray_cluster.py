@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import nas
-from nas.execution import MOST_ATTEMPTS, Execution
+from nas.execution import MOST_ATTEMPTS, Execution, Rules
 from nas.experiment import Resources
 from nas.ledger_trial import Proposal
 from nas.progress import Watcher
@@ -213,7 +213,7 @@ def test_files_reach_the_study_from_nodes_that_do_not_see_its_folder(
     monkeypatch.setattr("nas.ray_cluster.executor.Node", lambda *fields: replace(node(*fields), token="another"))
     from nas.ray_cluster.on_node import Node as node  # noqa: N813
 
-    execution = Execution(ledger, ledger.take, tmp_path, CONFIG, Watcher.quiet(), in_order=False)
+    execution = Execution(ledger, ledger.take, tmp_path, CONFIG, Rules(), Watcher.quiet(), in_order=False)
     with make_executor(HERE, Resources(), 1, "cpu") as executor:
         executor.run(execution)
     assert ledger.counts("baseline").complete == 1
@@ -238,7 +238,7 @@ def test_a_trial_whose_workers_always_die_fails_with_the_reason(ledger: Ledger, 
     watcher = Killer(None)
     longer = CONFIG.model_copy(update={"train": CONFIG.train.model_copy(update={"epochs": 40})})
     ledger.add(ledger.architecture(ledger.trials()[0]), label="long", seed=1, epochs=40)
-    execution = Execution(ledger, ledger.take, tmp_path, longer, watcher, in_order=False)
+    execution = Execution(ledger, ledger.take, tmp_path, longer, Rules(), watcher, in_order=False)
     with make_executor(HERE, Resources(), 1, "cpu") as executor:
         executor.run(execution)
     trial = next(t for t in ledger.trials() if t.user_attrs["label"] == "long")
@@ -250,7 +250,7 @@ def test_what_ends_a_search_is_raised_and_leaves_nothing_running(ledger: Ledger,
     def refuse() -> Proposal | None:
         raise InputError("no more of this")
 
-    execution = Execution(ledger, refuse, tmp_path, CONFIG, Watcher.quiet(), in_order=False)
+    execution = Execution(ledger, refuse, tmp_path, CONFIG, Rules(), Watcher.quiet(), in_order=False)
     with make_executor(HERE, Resources(), 1, "cpu") as executor, pytest.raises(InputError, match="no more of this"):
         executor.run(execution)
     assert ledger.counts("baseline").running == 0

@@ -8,7 +8,7 @@ import torch
 
 from search_spaces import Architecture
 from trials import DataConfig, TrainConfig, TrialConfig, run_trial
-from trials.checkpoint import CheckpointFile
+from trials.checkpoint import CheckpointFile, DamagedCheckpointError
 from trials.record import EpochResult, TrialRecord
 
 HOST = {"name": "resnet20", "classes": 10, "input": 8, "channels": 1}
@@ -111,7 +111,7 @@ def test_what_belongs_to_another_training_is_not_gone_on_from(tmp_path: Path, ch
 
 
 @pytest.mark.parametrize("cut", [0, 1, 70, 5000])
-def test_a_damaged_file_counts_as_none(tmp_path: Path, cut: int) -> None:
+def test_a_damaged_file_is_told_from_a_whole_one(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "a.pt"
     file = CheckpointFile(path)
     file.write("it", 3, {"weights": torch.arange(2000.0), "history": [{"epoch": 1}]})
@@ -120,7 +120,8 @@ def test_a_damaged_file_counts_as_none(tmp_path: Path, cut: int) -> None:
     assert (kept.epoch, kept.state["history"]) == (3, [{"epoch": 1}])
     assert torch.equal(kept.state["weights"], torch.arange(2000.0))
     path.write_bytes(path.read_bytes()[:cut])
-    assert file.read("it") is None
+    with pytest.raises(DamagedCheckpointError, match="is damaged"):
+        file.read("it")
 
 
 def test_a_kill_in_the_middle_of_a_write_leaves_the_state_before(
@@ -148,5 +149,5 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 
     file = CheckpointFile(tmp_path / "a.pt")
     file.write("it", 1, {"x": Harmful()})
-    with pytest.raises(Exception, match="Weights only load failed"):
+    with pytest.raises(DamagedCheckpointError, match="Weights only load failed"):
         file.read("it")

@@ -61,7 +61,17 @@ def make_trainer(model: nn.Module, *, graphed: bool, **settings: Any) -> Trainer
     )
     how = Augmentation(flip=True, crop_padding=1)
     record = run_again if graphed else None
-    return Trainer(model, make_data(), np.arange(32), config, how, seed=0, precision="fp32", record=record)
+    return Trainer(
+        model,
+        make_data(),
+        np.arange(32),
+        config,
+        how,
+        seed=0,
+        precision="fp32",
+        record=record,
+        accumulation=config.accumulation,
+    )
 
 
 def train(*, graphed: bool, **settings: Any) -> tuple[float, dict[str, Tensor], dict[str, Tensor]]:
@@ -80,6 +90,7 @@ def train(*, graphed: bool, **settings: Any) -> tuple[float, dict[str, Tensor], 
         {},
         {"mixup": 0.2},
         {"ema": 0.9},
+        {"accumulation": 3, "mixup": 0.2},
         {"momentum": 0.0, "nesterov": False},
         {"attention_lr": 2.0, "norm_weight_decay": False, "label_smoothing": 0.1},
     ],

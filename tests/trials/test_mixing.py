@@ -80,7 +80,7 @@ def test_the_loss_of_mixed_images_is_that_of_mixed_targets(shape: tuple[int, ...
     )
     log_p = logits.double().log_softmax(1).movedim(1, -1)
     expected = -(targets * log_p).sum(-1).mean()
-    assert mixed_cross_entropy(logits, labels, share, 0.1).item() == pytest.approx(expected.item())
+    assert mixed_cross_entropy(logits, labels, labels.roll(1, 0), share, 0.1).item() == pytest.approx(expected.item())
 
 
 def test_shares_have_the_mean_and_variance_of_their_beta_distribution() -> None:

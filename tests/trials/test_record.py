@@ -64,8 +64,8 @@ def test_the_latency_of_a_record_is_its_median() -> None:
 
 
 def test_a_record_of_another_schema_is_refused() -> None:
-    with pytest.raises(InputError, match="has schema 4; this version reads 1, 2, 3"):
-        TrialRecord.from_dict(COMPLETE.to_dict() | {"schema": 4})
+    with pytest.raises(InputError, match="has schema 5; this version reads 1, 2, 3, 4"):
+        TrialRecord.from_dict(COMPLETE.to_dict() | {"schema": 5})
 
 
 def test_a_record_from_before_there_was_segmentation_is_read() -> None:

@@ -195,12 +195,16 @@ def broken(error: Exception) -> Broken:
     ("error", "reason"),
     [
         (TypeError("wrong\nand more"), "TypeError: wrong"),
-        (torch.OutOfMemoryError("tried to allocate 9 GiB"), "out of memory on cpu: tried to allocate 9 GiB"),
+        (
+            torch.OutOfMemoryError("tried to allocate 9 GiB"),
+            "out of memory on cpu: tried to allocate 9 GiB, even with micro-batches of 32",
+        ),
         (
             RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
-            "out of memory on cpu: DefaultCPUAllocator: can't allocate memory: you tried 9 bytes",
+            "out of memory on cpu: DefaultCPUAllocator: can't allocate memory: you tried 9 bytes, "
+            "even with micro-batches of 32",
         ),
-        (MemoryError(), "out of memory on cpu: no message"),
+        (MemoryError(), "out of memory on cpu: no message, even with micro-batches of 32"),
     ],
 )
 def test_a_crash_is_a_failed_record_with_reason_and_traceback(error: Exception, reason: str) -> None:

@@ -12,7 +12,8 @@ from trials import TrainConfig, learning_rate
 from trials.augmentation import plan_epoch
 from trials.data import Augmentation
 from trials.device_data import DeviceData
-from trials.train import DivergedError, Trainer
+from trials.failure import DivergedError
+from trials.train import Trainer
 
 PLAIN = Augmentation(flip=False, crop_padding=0)
 
@@ -212,3 +213,42 @@ def test_the_training_loss_is_the_mean_over_the_steps() -> None:
 def test_impossible_settings_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         TrainConfig.model_validate({"epochs": 4, "batch_size": 8, "lr": 0.1} | settings)
+
+
+class DoubleData(DeviceData):
+    """Feeds a network float64."""
+
+    def normalise(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return super().normalise(x_BCHW).double()
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7])
+@pytest.mark.parametrize("mixup", [0.0, 0.3])
+def test_parts_of_a_batch_give_the_gradient_and_the_loss_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch, parts: int, mixup: float
+) -> None:
+    """Without batch norms, which see a part at a time; in float64, but for the shares of a mixture."""
+    if not mixup:
+        monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)  # logits are turned into float32 otherwise
+    settings = {"label_smoothing": 0.1, "mixup": mixup, "warmup": 0.0}
+    config = TrainConfig.model_validate({"epochs": 1, "batch_size": 10, "lr": 0.1} | settings)
+    losses, gradients, weights = [], [], []
+    for accumulation in (1, parts):
+        model, data = make_model(), make_data()
+        if not mixup:
+            model, data = model.double(), DoubleData(data.images, data.labels, data.scale, data.shift)
+        trainer = Trainer(
+            model, data, np.arange(20), config, PLAIN, seed=0, precision="fp32", accumulation=accumulation
+        )
+        losses.append(trainer.run_epoch(1))
+        gradients.append([parameter.grad for parameter in model.parameters()])
+        weights.append(list(model.parameters()))
+    exactly = {"rtol": 1e-5, "atol": 1e-6} if mixup else {"rtol": 1e-12, "atol": 1e-14}
+    assert losses[1] == pytest.approx(losses[0], rel=exactly["rtol"])
+    torch.testing.assert_close(gradients[1], gradients[0], **exactly)
+    torch.testing.assert_close(weights[1], weights[0], **exactly)
+
+
+def test_a_batch_has_no_more_parts_than_images() -> None:
+    with pytest.raises(ValidationError, match=r"`accumulation` must be at most `batch_size` \(4\), got 5"):
+        TrainConfig(epochs=1, batch_size=4, lr=0.1, accumulation=5)

@@ -40,7 +40,6 @@ def study(toy: Toy, folder: Path) -> Ledger:
     ("keep", "expected"),
     [
         (KeepConfig(), {0, 1}),
-        (KeepConfig(), {0, 1}),
         (KeepConfig(weights="all"), {0, 1, 2}),
         (KeepConfig(weights="none"), set()),
     ],
@@ -55,7 +54,7 @@ def test_the_weights_that_are_asked_for_stay(
     assert {i for i, path in paths.items() if path.exists()} == expected
 
 
-@pytest.mark.parametrize("keep", [KeepConfig(), KeepConfig(), KeepConfig(checkpoints="all")])
+@pytest.mark.parametrize("keep", [KeepConfig(), KeepConfig(checkpoints="all")])
 def test_checkpoints_of_trials_that_are_over_go_unless_all_are_asked_for(
     toy: Toy, tmp_path: Path, keep: KeepConfig
 ) -> None:
@@ -66,6 +65,6 @@ def test_checkpoints_of_trials_that_are_over_go_unless_all_are_asked_for(
     before = set((tmp_path / "checkpoints").iterdir())
     over = {checkpoint_path(tmp_path, ledger.architecture(trial), 0) for trial in ledger.trials()[:3]}
     drop_checkpoints(tmp_path, ledger, keep)
-    gone = {unfinished} if keep is not None and keep.checkpoints == "all" else {unfinished, *over}
+    gone = {unfinished} if keep.checkpoints == "all" else {unfinished, *over}
     assert before - set((tmp_path / "checkpoints").iterdir()) == gone
     assert len(before - gone) >= 3  # the waiting trial's two, and what it is just writing

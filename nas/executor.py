@@ -73,6 +73,7 @@ class Executor:
         """
         try:
             while True:
+                ledger.check_driver()
                 self._stop_early(ledger, stopping, in_order)
                 while self._pool.num_idle and (proposal := take()):
                     self._start(_Running(proposal, self._task(proposal, confirm), attempt=1))

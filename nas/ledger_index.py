@@ -96,7 +96,7 @@ class LedgerIndex:
 
     def counts(self, role: Role) -> Counts:
         """Count the trials of a role by state."""
-        return Counts(**self._counts[role])
+        return Counts(**{str(state): count for state, count in self._counts[role].items()})
 
     @property
     def known(self) -> Mapping[Key, int]:

@@ -10,17 +10,18 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.experiment import Experiment
-from nas.ledger_trial import Proposal, state_of
+from nas.ledger_trial import Proposal
 from nas.study import Ledger
 from nas.time_left import jobs_of_confirmation, jobs_of_search, time_left
 from nas.trained import TrainedTrials
-from reports.objectives import to_minimise
-from reports.pareto import hypervolume_history, nondominated
 from reports.quality import quality_of
 from search_spaces.space.host_choices import hosts_in_words
 from trials import TrialRecord
 from trials.cost_model import Prediction
 from trials.forecast import Forecast
+
+_WORTH_A_LOOK = 0.02
+"""By how much more what is trained must be before a forecast is made anew: that reads all of it."""
 
 
 class Watcher:
@@ -35,7 +36,7 @@ class Watcher:
         self._experiment: Experiment | None = None
         self._search: Ledger | None = None
         self._trained: list[TrainedTrials] = []
-        self._forecast = Forecast([])
+        self._forecast, self._num_looked_at = Forecast([]), 0
         self._goal = self._num_workers = 0
 
     @staticmethod
@@ -86,6 +87,7 @@ class Watcher:
         self._phase, self._ledger, self._goal = phase, ledger, goal
         self._running.clear()
         if self._console:
+            self._num_looked_at = 0
             self._trained = [TrainedTrials(each) for each in dict.fromkeys((self._search or ledger, ledger))]
             self._look_ahead()
 
@@ -145,17 +147,18 @@ class Watcher:
         done, failed = self._num_done(), self._num_failed()
         parts = [f"{done}/{self._goal} done", f"{len(self._running)} running", f"{failed} failed"]
         assert self._ledger is not None
-        complete = [t for t in self._ledger.trials() if t.state.name == "COMPLETE" and state_of(t) == "complete"]
-        if complete and self._phase == "search":
-            points = to_minimise([t.values for t in complete], self._ledger.objectives)
-            parts.append(f"front {nondominated(points).sum()}, hypervolume {hypervolume_history(points)[-1]:.3f}")
+        front = self._ledger.front
+        if self._phase == "search" and front.size:
+            parts.append(f"front {front.size}, hypervolume {front.hypervolume:.3f}")
         if left := self._time_left():
             parts.append(f"about {_in_words(left)} left")
         return ", ".join(parts)
 
     def _look_ahead(self) -> None:
-        """Forecast anew, from all that is trained."""
-        self._forecast = Forecast([each for trained in self._trained for each in trained.all()])
+        """Forecast anew, from all that is trained, if there is a fiftieth more of it than last time."""
+        known = [each for trained in self._trained for each in trained.all()]
+        if self._num_looked_at * (1 + _WORTH_A_LOOK) < len(known) or not known:
+            self._forecast, self._num_looked_at = Forecast(known), len(known)
 
     def _time_left(self) -> Prediction | None:
         """Return the seconds to the end, the confirmation included; None as long as nothing is known."""

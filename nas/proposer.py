@@ -112,7 +112,7 @@ class Proposer:
         return bool(untold) if self._memory_limit else any(self._is_shown(trial) for trial in untold)
 
     def _is_shown(self, trial: FrozenTrial) -> bool:
-        """Return whether the sampler learns from a trial: a proposal, or perhaps a baseline that it could have drawn."""
+        """Return whether the sampler learns from a trial: a proposal, or a baseline that it could have drawn."""
         if trial.user_attrs["role"] == "proposal":
             return True
         return self._sampler.learns_from_baselines and self._place(trial) is not None

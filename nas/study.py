@@ -22,7 +22,8 @@ The storage is read once, on opening; after that each write goes through to it a
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Self
 
 import optuna
@@ -33,6 +34,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.ledger_index import UNFINISHED, Changes, Key, LedgerIndex
 from nas.ledger_trial import RUNG, Counts, Proposal, Role, State, record_of, rung_results, state_of, target_of
+from nas.live_front import LiveFront
 from nas.parameters import Draw
 from nas.quiet import quiet_optuna
 from reports.objectives import OBJECTIVES
@@ -47,8 +49,15 @@ class Ledger:
     Make it with `open` (to write) or `load` (to look).
     """
 
-    def __init__(self, storage: BaseStorage, name: str, objectives: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        storage: BaseStorage,
+        name: str,
+        objectives: tuple[str, ...],
+        check: Callable[[], None] | None = None,
+    ) -> None:
         self.objectives = objectives
+        self._check = check
         self._storage = storage
         self._study = optuna.load_study(study_name=name, storage=storage, sampler=RandomSampler())
         self._id = storage.get_study_id_from_name(name)
@@ -64,6 +73,7 @@ class Ledger:
         name: str,
         objectives: Sequence[str],
         attributes: Mapping[str, Any] | None = None,
+        check: Callable[[], None] | None = None,
     ) -> Self:
         """Open the study `name`, making it where it is missing.
 
@@ -71,6 +81,7 @@ class Ledger:
             objectives: Names in `reports.objectives.OBJECTIVES`; the order of every trial's values.
             attributes: JSON-able facts about the study (experiment, version, ...), each stored unless it is
                 there already.
+            check: raises InputError if another driver has taken over the study.
         """
         with quiet_optuna():
             study = optuna.create_study(
@@ -85,7 +96,7 @@ class Ledger:
         for key, value in {"objectives": list(objectives), **(attributes or {})}.items():
             if key not in study.user_attrs:
                 study.set_user_attr(key, value)
-        return cls(storage, name, tuple(objectives))
+        return cls(storage, name, tuple(objectives), check)
 
     @classmethod
     def load(cls, storage: BaseStorage, name: str) -> Self:
@@ -101,6 +112,16 @@ class Ledger:
         if "objectives" not in facts:
             raise InputError(f"there is no study {name!r} yet")
         return cls(storage, name, tuple(facts["objectives"]))
+
+    def check_driver(self) -> None:
+        """Raise InputError if another driver has taken over the study. A write checks that by itself."""
+        if self._check:
+            self._check()
+
+    @cached_property
+    def front(self) -> LiveFront:
+        """The front of the complete trials; it stays up to date."""
+        return LiveFront(self.changes(), self.objectives)
 
     @property
     def attributes(self) -> Mapping[str, Any]:

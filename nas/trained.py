@@ -13,7 +13,7 @@ class TrainedTrials:
     """Reads the trained trials of one ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+        self._ledger, self._changes = ledger, ledger.changes()
         self._read: dict[int, Trained] = {}
 
     def of(self, trials: Iterable[FrozenTrial]) -> list[Trained]:
@@ -22,7 +22,9 @@ class TrainedTrials:
 
     def all(self) -> list[Trained]:
         """Return everything that was trained, in the order of the study."""
-        return self.of(self._ledger.trials())
+        for trial in self._changes.take():
+            self._of(trial)
+        return [self._read[number] for number in sorted(self._read)]
 
     def _of(self, trial: FrozenTrial) -> Trained | None:
         if trial.number not in self._read and (record := record_of(trial)):

@@ -2,10 +2,7 @@
 
 from pathlib import Path
 
-from nas.ledger_trial import state_of
 from nas.study import Ledger
-from reports.objectives import to_minimise
-from reports.pareto import nondominated
 from search_spaces import Architecture
 from trials.checkpoint import running_path
 
@@ -31,12 +28,7 @@ def drop_checkpoints(folder: Path, ledger: Ledger) -> None:
 
 def keep_front(folder: Path, ledger: Ledger) -> None:
     """Delete the weights of what the front of a ledger's complete trials has left behind, but not a baseline's."""
-    told = [trial for trial in ledger.trials() if trial.state.name == "COMPLETE"]
-    complete = [trial for trial in told if state_of(trial) != "stopped"]
-    if not complete:
-        return
-    front = nondominated(to_minimise([trial.values for trial in complete], ledger.objectives))
-    for trial, on_front in zip(complete, front, strict=True):
-        if not on_front and trial.user_attrs["role"] == "proposal":
+    for trial in ledger.front.left_behind():
+        if trial.user_attrs["role"] == "proposal":
             attrs = trial.user_attrs
             weights_path(folder, ledger.architecture(trial), attrs["seed"], attrs["epochs"]).unlink(missing_ok=True)

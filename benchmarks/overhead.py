@@ -1,8 +1,8 @@
 """Time per trial that is not training, and the time to open a study, by how many trials it holds.
 
 A study is filled up by writing trials directly, in the states and sizes of real ones (proposals of the shipped space
-`--space`, records with 24 epochs), but for the last `--last`; these are searched as `nas search` does: proposer, sampler,
-ledger, executor and the progress on a console that goes nowhere. The trial function does nothing but make up a record,
+`--space`, records with 24 epochs), but for the last `--last`; these are searched as `nas search` does: proposer,
+sampler, ledger, executor and the progress on a console that goes nowhere. The trial function only makes up a record,
 
 - `inline`: in the driver's process, when it is waited for;
 - `local`: in the worker processes of `LocalPool`, which are warm.
@@ -18,7 +18,6 @@ import io
 import json
 import os
 import platform
-import random
 import shutil
 import statistics
 import sys
@@ -26,18 +25,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from no_training import EPOCHS, made_up, no_training
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
-from benchmarks.replay import made_up_record
 from nas.executor import Executor
 from nas.experiment import Experiment, ExperimentConfig, load_space
-from nas.ledger_trial import Proposal
 from nas.local_pool import Done, Event, LocalPool
 from nas.parameters import ByKnob
 from nas.progress import Watcher
@@ -45,32 +44,11 @@ from nas.proposer import Proposer, SearchPlan
 from nas.study import Ledger
 from nas.study_home import SEARCH, StudyHome, place_study
 from nas.work import Task
-from search_spaces import Architecture, SearchSpace
+from search_spaces import SearchSpace
 from trials import DataConfig, TrainConfig, TrialConfig
-from trials.record import EpochRecord
 
 OBJECTIVES = ("accuracy", "macs")
-EPOCHS, HISTORY = 8, 24
 RESULTS = Path(__file__).parent / "results" / "overhead.json"
-
-
-def no_training(task: Task, _report: Any) -> dict[str, Any]:
-    """Return the record of a training that did not take place."""
-    return made_up(Architecture.from_dict(task.architecture), task.seed)
-
-
-def made_up(architecture: Architecture, seed: int) -> dict[str, Any]:
-    dice = random.Random(architecture.hash)
-    proposal = Proposal(0, architecture, seed, EPOCHS, "proposal", None, EPOCHS)
-    history = tuple(
-        EpochRecord(**{**_EPOCH, "epoch": n + 1, "accuracy": dice.random(), "loss": dice.random()})
-        for n in range(HISTORY)
-    )
-    measured = {"accuracy": dice.random(), "loss": dice.random(), "params": 1, "macs": dice.randrange(10**6, 10**7)}
-    return made_up_record(proposal, **measured, history=history).to_dict()
-
-
-_EPOCH: dict[str, Any] = {"train_loss": 1.2345678901, "lr": 0.1234567890, "wall_s": 12.345678901}
 
 
 class Inline:
@@ -108,9 +86,9 @@ EXECUTORS: dict[str, Callable[[int], Any]] = {
 """Pools by name, each made of a number of workers; a further executor is a further entry."""
 
 
-def fill(ledger: Ledger, storage: Any, study_id: int, space: SearchSpace, count: int) -> None:
+def fill(storage: Any, study_id: int, space: SearchSpace, count: int) -> None:
     """Write finished proposals directly, each as the ledger leaves it."""
-    rng, encoding, now = __import__("numpy").random.default_rng(1), ByKnob(space), datetime.now()
+    rng, encoding = np.random.default_rng(1), ByKnob(space)
     for number in range(count):
         indices = space.sample_indices(rng)
         architecture = space.decode(indices)
@@ -134,7 +112,6 @@ def fill(ledger: Ledger, storage: Any, study_id: int, space: SearchSpace, count:
         storage.set_trial_state_values(trial_id, TrialState.RUNNING)
         storage.set_trial_user_attr(trial_id, "record", record)
         storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [record["accuracy"], record["macs"]])
-    del ledger, now
 
 
 class Timed:
@@ -176,7 +153,7 @@ def measure(
         missing = size - last - ledger.counts().trained
         with no_fsync(True):
             study_id = driven.storage.get_study_id_from_name(home.optuna_name(SEARCH))
-            fill(ledger, driven.storage, study_id, space, max(0, missing))
+            fill(driven.storage, study_id, space, max(0, missing))
     del ledger, driven
     began = time.perf_counter()
     with home.drive(take_over=False) as driven:
@@ -211,7 +188,7 @@ def measure(
             start = time.perf_counter()
             Executor(pool, Path(folder), trial, ["cpu"], watcher).run(ledger, proposer.next, in_order=True)
             total_s = time.perf_counter() - start
-        gaps_ms = [1e3 * (b - a) for a, b in zip(ends, ends[1:], strict=False)]
+        gaps_ms = [1e3 * (b - a) for a, b in pairwise(ends)]
         assert ledger.counts().trained == size
     quarters = statistics.quantiles(gaps_ms, n=20)
     return {

@@ -34,6 +34,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
+from nas.distributions import decoded
 from nas.study_address import DatabaseAddress
 from search_spaces.errors import InputError
 
@@ -225,7 +226,7 @@ class Database(RDBStorage):
             distributions: dict[int, dict[str, BaseDistribution]] = defaultdict(dict)
             asked = rows(param, param.param_name, param.param_value, param.distribution_json)
             for trial_id, name, internal, text in asked.order_by(param.param_id):
-                distribution = _distribution(text)
+                distribution = decoded(text)
                 params[trial_id][name] = distribution.to_external_repr(internal)
                 distributions[trial_id][name] = distribution
             attributes: dict[int, dict[str, Any]] = defaultdict(dict)

@@ -23,6 +23,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock  # not exported; its two subclasses are
 from optuna.storages.journal._storage import JournalStorageReplayResult
 
+from nas.distributions import decoded
 from search_spaces.errors import InputError
 
 JOURNAL = "journal.log"
@@ -144,7 +145,7 @@ class _Storage(JournalStorage):
 class _ReplayResult(JournalStorageReplayResult):
     def _apply_create_trial(self, log: dict[str, Any]) -> None:
         if self._study_exists(log["study_id"], log):
-            distributions = {name: _distribution(text) for name, text in log.pop("distributions", {}).items()}
+            distributions = {name: decoded(text) for name, text in log.pop("distributions", {}).items()}
             params = {
                 name: distributions[name].to_external_repr(value) for name, value in log.pop("params", {}).items()
             }

@@ -173,8 +173,7 @@ class Lease:
         row = connection.execute(asked).first()
         if row is None:
             return None
-        token, process, host, machine, since, beats, age_s = row
-        return _Held(token, process, host, machine, since, beats, float(age_s))
+        return _Held(row[0], row[1], row[2], row[3], row[4], row[5], float(row[6]))
 
     def _keep_alive(self) -> None:
         while not self._end.wait(self._beat_s):

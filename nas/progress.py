@@ -11,6 +11,7 @@ from rich.text import Text
 
 from nas.experiment import Experiment
 from nas.ledger_trial import Proposal
+from nas.sparing import Sparing
 from nas.study import Ledger
 from nas.time_left import jobs_of_confirmation, jobs_of_search, time_left
 from nas.trained import TrainedTrials
@@ -20,8 +21,8 @@ from trials import TrialRecord
 from trials.cost_model import Prediction
 from trials.forecast import Forecast
 
-_WORTH_A_LOOK = 0.02
-"""By how much more what is trained must be before a forecast is made anew: that reads all of it."""
+_MOST_READ = 200
+"""Of so many trials a forecast is made: the law is found by then, and each costs some 20 ms once for its features."""
 
 
 class Watcher:
@@ -36,7 +37,9 @@ class Watcher:
         self._experiment: Experiment | None = None
         self._search: Ledger | None = None
         self._trained: list[TrainedTrials] = []
-        self._forecast, self._num_looked_at = Forecast([]), 0
+        self._forecast = Forecast([])
+        self._left: Prediction | None = None
+        self._looks, self._sums = Sparing(), Sparing()
         self._goal = self._num_workers = 0
 
     @staticmethod
@@ -87,7 +90,7 @@ class Watcher:
         self._phase, self._ledger, self._goal = phase, ledger, goal
         self._running.clear()
         if self._console:
-            self._num_looked_at = 0
+            self._looks, self._sums = Sparing(), Sparing()
             self._trained = [TrainedTrials(each) for each in dict.fromkeys((self._search or ledger, ledger))]
             self._look_ahead()
 
@@ -150,15 +153,18 @@ class Watcher:
         front = self._ledger.front
         if self._phase == "search" and front.size:
             parts.append(f"front {front.size}, hypervolume {front.hypervolume:.3f}")
-        if left := self._time_left():
+        if self._sums.are_due:
+            with self._sums:
+                self._left = self._time_left()
+        if left := self._left:
             parts.append(f"about {_in_words(left)} left")
         return ", ".join(parts)
 
     def _look_ahead(self) -> None:
-        """Forecast anew, from all that is trained, if there is a fiftieth more of it than last time."""
-        known = [each for trained in self._trained for each in trained.all()]
-        if self._num_looked_at * (1 + _WORTH_A_LOOK) < len(known) or not known:
-            self._forecast, self._num_looked_at = Forecast(known), len(known)
+        """Forecast anew, from what was trained last."""
+        if self._looks.are_due:
+            with self._looks:
+                self._forecast = Forecast([each for trained in self._trained for each in trained.latest(_MOST_READ)])
 
     def _time_left(self) -> Prediction | None:
         """Return the seconds to the end, the confirmation included; None as long as nothing is known."""

@@ -21,7 +21,7 @@ from trials import TrialRecord
 from trials.cost_model import Prediction
 from trials.forecast import Forecast
 
-_MOST_READ = 200
+_MOST_READ = 60
 """Of so many trials a forecast is made: the law is found by then, and each costs some 20 ms once for its features."""
 
 

@@ -24,7 +24,7 @@ class Server:
         if self._as_user:
             shutil.chown(folder, "nobody")
         (folder / "password").write_text(PASSWORD)
-        self._call("initdb", "-D", "data", "-U", "nas", "--auth=scram-sha-256", "--pwfile=password", "-N")
+        self._call("initdb", "-D", "data", "-U", "nas", "--auth=scram-sha-256", "--pwfile=password", "-E", "UTF8", "-N")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]

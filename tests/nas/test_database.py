@@ -1,7 +1,8 @@
 """A study in a database: the same ledger, through a server that is stopped, and under a lease."""
 
+import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from nas.study import Ledger
 from nas.study_address import DatabaseAddress, parse_address
 from nas.study_home import find_study, place_study
 from search_spaces.errors import InputError
+
+Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -240,3 +243,23 @@ def test_a_journal_s_folder_is_not_another_study_s(toy: Toy, tmp_path: Path) -> 
         place_study(f"sqlite:///{tmp_path}/a.db", "toy", tmp_path).drive(take_over=False),
     ):
         pass
+
+
+@pytest.mark.server
+def test_a_real_search_through_postgresql_from_the_command_line(
+    run: Run, server: Server, experiments: Path, tmp_path: Path
+) -> None:
+    short = tmp_path / "short.yaml"
+    text = (experiments / "random.yaml").read_text().replace("trials: 10", "trials: 2")
+    short.write_text(text.partition("confirm:")[0] + "confirm: {top: 0}\n")
+    study, files = f"{server.url()}#real", tmp_path / "files"
+    status, out, errors = run("search", short, "--device", "cpu", "--study", study, "--folder", files)
+    assert status == 0, errors
+    assert (files / "report" / "report.html").is_file()
+    status, out, _ = run("status", study, "--json")
+    assert json.loads(out)["counts"]["search"]["complete"] == 2 + 5  # the bare host, three modules, a random placement
+    assert run("report", study)[0] == 0
+    assert run("export", study, "--pick", "0", "--out", tmp_path / "out")[0] == 0
+    written = [text for (text,) in server.query("SELECT value_json FROM study_user_attributes")]
+    written += [path.read_text() for path in (files / "report").glob("*.html")]
+    assert not any("se%26cret" in str(text) or "se&cret" in str(text) for text in written)

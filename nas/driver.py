@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -10,17 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from optuna.storages import BaseStorage
 
 from nas import ray_cluster
 from nas.baselines import make_baselines
 from nas.confirm import queue_confirmations
-from nas.driver_lock import DriverLock
 from nas.early_stopping import EarlyStopping, Rule
 from nas.execution import Execution, Rules
 from nas.executor import Executor
 from nas.experiment import Experiment, changes, load_experiment, settle
-from nas.journal import open_storage
 from nas.lineup import note_controls, room_in
 from nas.local_executor import LocalExecutor
 from nas.local_pool import LocalPool
@@ -29,8 +26,10 @@ from nas.num_workers import settle_workers
 from nas.progress import Watcher
 from nas.proposer import Proposer, SearchPlan
 from nas.study import Ledger
+from nas.study_address import without_passwords
+from nas.study_home import CONFIRM, FOLDER, SEARCH, Driven, FolderHome, StudyHome, place_study
 from nas.study_plugins import PLUGINS, plugins_of_space, refuse_changed_plugins, require_plugins
-from nas.view import CONFIRM, SEARCH, facts_of, view_of
+from nas.view import view_of
 from nas.work import run_task
 from reports import StudyView, write_report
 from reports.front import summarise_confirm
@@ -67,38 +66,43 @@ def search(
     ray: ray_cluster.RaySettings | None = None,
     command: str | None = None,
     watcher: Watcher | None = None,
+    folder: Path | None = None,
+    take_over: bool = False,
 ) -> Outcome:
     """Run an experiment to its end, or go on with it where its study stands.
 
     Args:
         experiment: a shipped name, a path, or a loaded experiment.
-        study: the study's folder; default `studies/<experiment's name>`.
+        study: a folder, or the URL of a database, which may name the study behind a `#`; default
+            `studies/<experiment's name>`.
         data_dir: where the images are on this machine, instead of the experiment's `data.dir`.
         workers: trials at a time, instead of the experiment's `search.workers`.
         device: `auto`, `cpu` or `cuda`.
         ray: the cluster that the trials run on; None for a pool of processes on this machine.
         command: how the search is repeated, for the report.
         watcher: shows the progress.
+        folder: for the weights, checkpoints and report of a study in a database; default where they were, or
+            `studies/<study's name>`.
+        take_over: drive the study although another process does; that one ends.
 
     Raises:
         InputError: a mistake in the experiment, images that cannot be found, a study of another experiment or with
-            another source of the user's own modules, a study that another process drives, a cluster that cannot be
-            reached.
+            another source of the user's own modules, a study that another process drives or takes over, a database or a
+            cluster that cannot be reached.
         KeyboardInterrupt: after everything was put in order; the same call goes on.
     """
     name = experiment.name if isinstance(experiment, Experiment) else Path(experiment).stem
-    folder = Path(study) if study else Path("studies") / name
-    job = _check(experiment, folder, data_dir, device, ray)
-    with DriverLock(folder):
-        storage = open_storage(folder)
-        ledgers = _open_ledgers(storage, job.experiment, job.baselines, command or _command(), job.plugins)
+    home = place_study(study, name, folder)
+    job = _check(experiment, home, data_dir, device, ray)
+    with home.drive(take_over=take_over) as driven:
+        ledgers = _open_ledgers(driven, home, job, command or _command())
         watcher = watcher or Watcher.for_terminal()
         executor = _make_executor(job, ledgers[0], workers, watcher)
-        _run(job, folder, *ledgers, executor, watcher)
-        view = view_of(storage, folder)
+        _run(job, home.folder, *ledgers, executor, watcher)
+        view = view_of(home, *ledgers)
         fidelities = fidelities_of(view, summarise_confirm(view))
         ledgers[1].set_attribute("fidelities", [asdict(fidelity) for fidelity in fidelities])
-        return Outcome(view, folder, write_report(view, folder / "report"))
+        return Outcome(view, home.folder, write_report(view, home.folder / "report"))
 
 
 @dataclass(frozen=True)
@@ -115,16 +119,20 @@ class _Job:
 
 
 def _check(
-    experiment: str | Experiment, folder: Path, data_dir: str | None, device: str, ray: ray_cluster.RaySettings | None
+    experiment: str | Experiment,
+    home: StudyHome,
+    data_dir: str | None,
+    device: str,
+    ray: ray_cluster.RaySettings | None,
 ) -> _Job:
     """Find everything that a user may have got wrong, before anything is written. Raises InputError."""
-    known = facts_of(folder)
-    require_plugins(folder, known)
+    known = home.facts()
+    require_plugins(home.shown, known)
     loaded = experiment if isinstance(experiment, Experiment) else load_experiment(experiment)
     loaded = settle(loaded, known, deterministic=ray is None)
     task = _trial_config(loaded, data_dir, device)
-    _refuse_changes(folder, known, loaded)
-    refuse_changed_plugins(folder, known)
+    _refuse_changes(home.shown, known, loaded)
+    refuse_changed_plugins(home.shown, known)
     plugins = plugins_of_space(loaded.space)
     _check_data(loaded, task)
     baselines = make_baselines(loaded.space, loaded.config.search.random_baselines, loaded.config.search.seed)
@@ -171,14 +179,14 @@ def _trial_config(experiment: Experiment, data_dir: str | None, device: str) -> 
     return TrialConfig(data=data, train=config.train, device=device, latency="latency_ms" in config.objectives)
 
 
-def _refuse_changes(folder: Path, known: Mapping[str, Any], experiment: Experiment) -> None:
+def _refuse_changes(study: str, known: Mapping[str, Any], experiment: Experiment) -> None:
     """Refuse to go on with a study of another experiment; nothing is written."""
     if "experiment" in known and (changed := changes(known["experiment"], experiment.record)):
         listed = "\n  ".join(changed)
         raise InputError(
-            f"{folder} holds a study of another experiment; changed since:\n  {listed}\n"
+            f"{study} holds a study of another experiment; changed since:\n  {listed}\n"
             f"Only description, data.dir, search.workers, search.time_limit, resources, confirm, keep and a raised "
-            f"search.trials may change. Undo the change, or start another study with --study DIR"
+            f"search.trials may change. Undo the change, or start another study with --study DIR|URL"
         )
 
 
@@ -190,28 +198,24 @@ def _check_data(experiment: Experiment, config: TrialConfig) -> None:
         check_images(host, images)
 
 
-def _open_ledgers(
-    storage: BaseStorage,
-    experiment: Experiment,
-    baselines: Iterable[tuple[str, Architecture]],
-    command: str,
-    plugins: Sequence[Plugin],
-) -> tuple[Ledger, Ledger]:
+def _open_ledgers(driven: Driven, home: StudyHome, job: _Job, command: str) -> tuple[Ledger, Ledger]:
     """Open the search and the confirmation, take over what an earlier driver left, and queue the baselines."""
-    config = experiment.config
+    experiment, config = job.experiment, job.experiment.config
     facts = {
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "version": version(PACKAGE),
-        PLUGINS: [plugin.to_dict() for plugin in plugins],
+        PLUGINS: [plugin.to_dict() for plugin in job.plugins],
     }
-    search = Ledger.open(storage, SEARCH, config.objectives, facts)
+    search = Ledger.open(driven.storage, home.optuna_name(SEARCH), config.objectives, facts, driven.check)
     # What may change since the last start is written anew.
     search.set_attribute("experiment", experiment.record)
     search.set_attribute("command", command)
+    if not isinstance(home, FolderHome):
+        search.set_attribute(FOLDER, str(home.folder.resolve()))
     search.recover(in_order=bool(config.search.deterministic))
-    confirmed = Ledger.open(storage, CONFIRM, config.objectives)
+    confirmed = Ledger.open(driven.storage, home.optuna_name(CONFIRM), config.objectives, check=driven.check)
     confirmed.recover(in_order=False)
-    for label, architecture in baselines:
+    for label, architecture in job.baselines:
         search.add(architecture, label=label, seed=config.search.seed, epochs=config.train.epochs)
     if search.attributes.get("exhausted") and search.counts().trained < config.search.trials:
         search.set_attribute("exhausted", False)  # found out again, should it still be so
@@ -248,4 +252,4 @@ def _devices(device: str) -> list[str]:
 
 
 def _command() -> str:
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return shlex.join([Path(sys.argv[0]).name, *without_passwords(sys.argv[1:])])

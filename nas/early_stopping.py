@@ -18,6 +18,7 @@ comes.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from optuna.trial import FrozenTrial
@@ -59,8 +60,8 @@ class EarlyStopping:
         """Decide what can be decided now, and return the numbers of the trials that were stopped."""
         stopped: list[int] = []
         for rung in self._rule.rungs:
-            proposals = [t for t in self._ledger.trials("proposal") if state_of(t) != "refused"]
-            if any(_is_paused_at(t, rung) for t in proposals):
+            if any(_is_paused_at(trial, rung) for trial in self._ledger.in_state("paused")):
+                proposals = [t for t in self._ledger.trials("proposal") if state_of(t) != "refused"]
                 stopped += self._decide_at(rung, proposals)
         return stopped
 
@@ -85,14 +86,15 @@ class EarlyStopping:
             return [(paused, [t for t in proposals if rung in rung_results(t)])]
         groups = []
         exhausted = self._ledger.attributes.get("exhausted", False)
-        for batch in sorted({t.user_attrs["batch"][0] for t in proposals}):
-            until = [t for t in proposals if t.user_attrs["batch"][0] <= batch]
-            members = [t for t in until if t.user_attrs["batch"][0] == batch]
+        reached: list[FrozenTrial] = []  # of this batch and all before, in order
+        for _, batch in groupby(proposals, key=lambda t: t.user_attrs["batch"][0]):
+            members = list(batch)
             is_whole = exhausted or len(members) == members[0].user_attrs["batch"][1]
             if not is_whole or any(_is_on_its_way(t, rung) for t in members):
                 break
+            reached += [t for t in members if rung in rung_results(t)]
             if group := [t for t in members if _is_paused_at(t, rung)]:
-                groups.append((group, [t for t in until if rung in rung_results(t)]))
+                groups.append((group, list(reached)))
         return groups
 
     def _survivors(self, rung: int, trials: Sequence[FrozenTrial]) -> set[int]:

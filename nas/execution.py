@@ -94,6 +94,10 @@ class Execution:
         """Whether nothing is running or to be run again; ask after `next` had nothing."""
         return not self._running and not self._again
 
+    def check_driver(self) -> None:
+        """Raise InputError if another driver has taken the study over; ask often."""
+        self._ledger.check_driver()
+
     def next(self, device: str) -> tuple[int, Task] | None:
         """Return the next task with its key, to be run on `device` now; None if there is none at present."""
         if self._again:

@@ -22,8 +22,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from nas.study_home import find_study
 from nas.study_plugins import refuse_changed_plugins
-from nas.view import facts_of
 from nas.weights import weights_path
 from reports.front import Measured, best_summary, summarise_search
 from reports.objectives import OBJECTIVES
@@ -54,13 +54,13 @@ class Exported:
 
 
 def export_study(
-    view: StudyView, study: Path, pick: str = KNEE, out: Path | None = None, *, with_program: bool = False
+    view: StudyView, study: str | Path, pick: str = KNEE, out: Path | None = None, *, with_program: bool = False
 ) -> Exported:
     """Export one measured network of a study.
 
     Args:
         view: the study.
-        study: its folder, where the weights are.
+        study: its folder or URL, as `open_study` takes it.
         pick: `knee`, `best-accuracy`, `best-miou` (segmentation), an architecture's id, or the number of a trial of the
             search.
         out: the folder to write; default `exports/<study>-<id>`. An earlier export there is replaced.
@@ -71,9 +71,10 @@ def export_study(
             a module of the user's own whose source changed since the search.
         RuntimeError: what was written does not compute what the trained network computes; nothing is left behind.
     """
-    refuse_changed_plugins(study, facts_of(study))
+    home = find_study(study)
+    refuse_changed_plugins(home.shown, home.facts())
     item = pick_network(view, pick)
-    record, weights = _trained(study, item)
+    record, weights = _trained(home.folder, item)
     out = out or Path("exports") / f"{view.name}-{item.architecture.id}"
     _refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -117,16 +118,16 @@ def _quality(item: Measured) -> float:
     return item.adjusted(quality_of(item.records).value) or 0.0
 
 
-def _trained(study: Path, item: Measured) -> tuple[TrialRecord, Path]:
+def _trained(folder: Path, item: Measured) -> tuple[TrialRecord, Path]:
     """Return the training with the best validation accuracy (or mIoU) whose weights were kept."""
     value = quality_of(item.records).value
     for record in sorted(item.records, key=lambda record: -(value(record) or 0.0)):
-        path = weights_path(study, item.architecture, record.seed, record.epochs)
+        path = weights_path(folder, item.architecture, record.seed, record.epochs)
         if path.is_file():
             return record, path
     raise InputError(
-        f"no weights of {item.name} are in {study / 'weights'}: the search keeps those of its front and its baselines, "
-        f"the confirmation all of its own; `keep: {{weights: all}}` keeps more, `none` nothing"
+        f"no weights of {item.name} are in {folder / 'weights'}: the search keeps those of its front and its "
+        f"baselines, the confirmation all of its own; `keep: {{weights: all}}` keeps more, `none` nothing"
     )
 
 

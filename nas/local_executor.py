@@ -33,6 +33,7 @@ class LocalExecutor:
         """Run until the execution has nothing more to run and nothing is running. Raises as `Executor.run`."""
         try:
             while True:
+                execution.check_driver()
                 self._start(execution)
                 if execution.is_over:
                     return

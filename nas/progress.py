@@ -10,17 +10,19 @@ from rich.table import Table
 from rich.text import Text
 
 from nas.experiment import Experiment
-from nas.ledger_trial import Proposal, state_of
+from nas.ledger_trial import Proposal
+from nas.sparing import Sparing
 from nas.study import Ledger
 from nas.time_left import jobs_of_confirmation, jobs_of_search, time_left
 from nas.trained import TrainedTrials
-from reports.objectives import to_minimise
-from reports.pareto import hypervolume_history, nondominated
 from reports.quality import quality_of
 from search_spaces.space.host_choices import hosts_in_words
 from trials import TrialRecord
 from trials.cost_model import Prediction
 from trials.forecast import Forecast
+
+_MOST_READ = 60
+"""Of so many trials a forecast is made: the law is found by then, and each costs some 20 ms once for its features."""
 
 
 class Workers(Protocol):
@@ -44,6 +46,8 @@ class Watcher:
         self._search: Ledger | None = None
         self._trained: list[TrainedTrials] = []
         self._forecast = Forecast([])
+        self._left: Prediction | None = None
+        self._looks, self._sums = Sparing(), Sparing()
         self._goal = 0
         self._workers: Workers | None = None
 
@@ -95,6 +99,7 @@ class Watcher:
         self._phase, self._ledger, self._goal = phase, ledger, goal
         self._running.clear()
         if self._console:
+            self._looks, self._sums = Sparing(), Sparing()
             self._trained = [TrainedTrials(each) for each in dict.fromkeys((self._search or ledger, ledger))]
             self._look_ahead()
 
@@ -156,17 +161,21 @@ class Watcher:
         done, failed = self._num_done(), self._num_failed()
         parts = [f"{done}/{self._goal} done", f"{len(self._running)} running", f"{failed} failed"]
         assert self._ledger is not None
-        complete = [t for t in self._ledger.trials() if t.state.name == "COMPLETE" and state_of(t) == "complete"]
-        if complete and self._phase == "search":
-            points = to_minimise([t.values for t in complete], self._ledger.objectives)
-            parts.append(f"front {nondominated(points).sum()}, hypervolume {hypervolume_history(points)[-1]:.3f}")
-        if left := self._time_left():
+        front = self._ledger.front
+        if self._phase == "search" and front.size:
+            parts.append(f"front {front.size}, hypervolume {front.hypervolume:.3f}")
+        if self._sums.are_due:
+            with self._sums:
+                self._left = self._time_left()
+        if left := self._left:
             parts.append(f"about {_in_words(left)} left")
         return ", ".join(parts)
 
     def _look_ahead(self) -> None:
-        """Forecast anew, from all that is trained."""
-        self._forecast = Forecast([each for trained in self._trained for each in trained.all()])
+        """Forecast anew, from what was trained last."""
+        if self._looks.are_due:
+            with self._looks:
+                self._forecast = Forecast([each for trained in self._trained for each in trained.latest(_MOST_READ)])
 
     def _time_left(self) -> Prediction | None:
         """Return the seconds to the end, the confirmation included; None as long as nothing is known."""

@@ -8,17 +8,20 @@ depends on no results.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
-from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import FrozenTrial
 
-from nas.ledger_trial import Proposal, state_of
+from nas.asked import Asked
+from nas.ledger_index import UNFINISHED, Key
+from nas.ledger_trial import Proposal
 from nas.memory_limit import MemoryLimit
 from nas.parameters import Draw
 from nas.samplers import ExhaustiveSampler, make_sampler, sampler_entry
-from nas.study import Key, Ledger
+from nas.study import Ledger
 from nas.trained import TrainedTrials
 from search_spaces import Architecture, SearchSpace
 
@@ -64,6 +67,7 @@ class Proposer:
         self._ledger, self._space, self._plan, self._memory_limit = ledger, space, plan, memory_limit
         self._architectures: dict[tuple[int, ...], Architecture] = {}
         self._places: dict[int, tuple[int, ...] | None] = {}
+        self._asked = Asked(ledger, self._place if self._sampler.learns_from_baselines else None)
         self._scan = self._shuffled_space()
         self._put_off: deque[tuple[int, ...]] = deque()
         self._trained = TrainedTrials(ledger)
@@ -78,7 +82,7 @@ class Proposer:
         """Whether nothing is left to hand out or to wait for."""
         counts = self._ledger.counts()
         met = self.exhausted or counts.trained >= self._plan.trials
-        return met and not self._ledger.unfinished() and not self._open_batch()
+        return met and not self._ledger.in_state(*UNFINISHED) and not self._open_batch()
 
     def next(self) -> Proposal | None:
         """Hand out what to run next (baselines and what an earlier driver left first), marked as running.
@@ -104,18 +108,14 @@ class Proposer:
 
     def _any_untold(self) -> bool:
         """Return whether results are missing that the sampler, or a memory limit's forecast, will learn from."""
-        read = self._shown() if self._memory_limit is None else self._ledger.trials()
-        return any(not trial.state.is_finished() for trial in read)
+        untold = self._ledger.untold()
+        return bool(untold) if self._memory_limit else any(self._is_shown(trial) for trial in untold)
 
-    def _shown(self) -> list[FrozenTrial]:
-        """Return what the sampler sees: proposals, and, if it learns from them, baselines that it could have drawn."""
-        shown = []
-        for trial in self._ledger.trials():
-            if trial.user_attrs["role"] == "proposal":
-                shown.append(trial)
-            elif self._sampler.learns_from_baselines and (place := self._place(trial)) is not None:
-                shown.append(_with_indices(trial, place))
-        return shown
+    def _is_shown(self, trial: FrozenTrial) -> bool:
+        """Return whether the sampler learns from a trial: a proposal, or a baseline that it could have drawn."""
+        if trial.user_attrs["role"] == "proposal":
+            return True
+        return self._sampler.learns_from_baselines and self._place(trial) is not None
 
     def _place(self, baseline: FrozenTrial) -> tuple[int, ...] | None:
         """Return a baseline's option indices; None if it is not of the space, or was trained in another way."""
@@ -124,6 +124,11 @@ class Proposer:
             alike = how == (self._plan.trial_seed, self._plan.epochs)
             self._places[baseline.number] = self._space.encode(self._ledger.architecture(baseline)) if alike else None
         return self._places[baseline.number]
+
+    def _follow(self) -> None:
+        """Show the sampler what was asked and what came out since the last time."""
+        self._asked.refresh()
+        self._sampler.follow(self._asked.shown, self._asked.take_changed())
 
     def _finish_batch(self) -> bool:
         missing = self._open_batch()
@@ -139,7 +144,7 @@ class Proposer:
         if not accepted or self.exhausted:
             return None
         number, size = accepted[-1].user_attrs["batch"]
-        num_asked = sum(t.user_attrs["batch"][0] == number for t in accepted)
+        num_asked = sum(1 for _ in takewhile(lambda t: t.user_attrs["batch"][0] == number, reversed(accepted)))
         return ((number, size), size - num_asked) if num_asked < size else None
 
     def _ask(self, batch: tuple[int, int], num_proposals: int) -> None:
@@ -160,7 +165,7 @@ class Proposer:
             self._ledger.refuse(reason, draw)
         for indices in self._others():
             if self._refusal(indices, known) is None:
-                self._sampler.follow(self._shown())
+                self._follow()
                 self._propose(self._sampler.adopt(indices), batch)
                 return True
         return False
@@ -188,11 +193,10 @@ class Proposer:
     def _draws(self) -> Iterator[Draw]:
         """Draw from the sampler until MOST_REDRAWS in a row were refused, those before a restart included."""
         while True:
-            asked = self._ledger.trials("proposal")
-            accepted = [i for i, t in enumerate(asked) if state_of(t) != "refused"]
-            if len(asked) - (accepted[-1] + 1 if accepted else 0) >= MOST_REDRAWS:
+            self._asked.refresh()
+            if self._asked.num_refused_last >= MOST_REDRAWS:
                 return
-            self._sampler.follow(self._shown())
+            self._follow()
             draw = self._sampler.draw(self._seed())
             if draw is None:
                 return
@@ -251,19 +255,10 @@ class Proposer:
             self._architectures[indices] = self._space.decode(indices)
         return self._architectures[indices]
 
-    def _accepted(self) -> list[FrozenTrial]:
-        return [t for t in self._ledger.trials("proposal") if state_of(t) != "refused"]
+    def _accepted(self) -> Sequence[FrozenTrial]:
+        self._asked.refresh()
+        return self._asked.accepted
 
     def _seed(self) -> int:
         """Return the next draw's seed: a function of the search's seed and the number of draws before."""
-        num_asked = len(self._ledger.trials("proposal"))
-        return int(np.random.SeedSequence([self._plan.seed, num_asked]).generate_state(1)[0])
-
-
-def _with_indices(baseline: FrozenTrial, indices: tuple[int, ...]) -> FrozenTrial:
-    return create_trial(
-        state=baseline.state,
-        values=baseline.values,
-        user_attrs={"role": "baseline", "indices": list(indices)},
-        system_attrs=baseline.system_attrs,
-    )
+        return int(np.random.SeedSequence([self._plan.seed, self._ledger.num_asked()]).generate_state(1)[0])

@@ -15,10 +15,15 @@ epochs, which keeps it off Optuna's front and behind what was finished.
 
 A trial that was running when its driver died goes back to waiting under its own number; one whose result was
 stored is told from it and not run again.
+
+The storage is read once, on opening; after that each write goes through to it and into an index in memory
+(`nas.ledger_index`), which answers every question.
 """
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Self
 
 import optuna
@@ -27,15 +32,15 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nas.ledger_trial import RUNG, Counts, Proposal, Role, record_of, rung_results, state_of, target_of
+from nas.ledger_index import UNFINISHED, Changes, Key, LedgerIndex
+from nas.ledger_trial import RUNG, Counts, Proposal, Role, State, record_of, rung_results, state_of, target_of
+from nas.live_front import LiveFront
 from nas.parameters import Draw
 from nas.quiet import quiet_optuna
 from reports.objectives import OBJECTIVES
 from search_spaces import Architecture
 from search_spaces.errors import InputError
 from trials.record import TrialRecord
-
-Key = tuple[str, int, int]  # architecture's hash, seed, epochs: what is measured once
 
 
 class Ledger:
@@ -44,11 +49,21 @@ class Ledger:
     Make it with `open` (to write) or `load` (to look).
     """
 
-    def __init__(self, storage: BaseStorage, name: str, objectives: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        storage: BaseStorage,
+        name: str,
+        objectives: tuple[str, ...],
+        check: Callable[[], None] | None = None,
+    ) -> None:
         self.objectives = objectives
+        self._check = check
         self._storage = storage
         self._study = optuna.load_study(study_name=name, storage=storage, sampler=RandomSampler())
         self._id = storage.get_study_id_from_name(name)
+        self._directions = storage.get_study_directions(self._id)
+        self._attributes = dict(storage.get_study_user_attrs(self._id))
+        self._index = LedgerIndex(storage.get_all_trials(self._id, deepcopy=False))
         self._architectures: dict[str, Architecture] = {}
 
     @classmethod
@@ -58,6 +73,7 @@ class Ledger:
         name: str,
         objectives: Sequence[str],
         attributes: Mapping[str, Any] | None = None,
+        check: Callable[[], None] | None = None,
     ) -> Self:
         """Open the study `name`, making it where it is missing.
 
@@ -65,6 +81,7 @@ class Ledger:
             objectives: Names in `reports.objectives.OBJECTIVES`; the order of every trial's values.
             attributes: JSON-able facts about the study (experiment, version, ...), each stored unless it is
                 there already.
+            check: raises InputError if another driver has taken over the study.
         """
         with quiet_optuna():
             study = optuna.create_study(
@@ -79,7 +96,7 @@ class Ledger:
         for key, value in {"objectives": list(objectives), **(attributes or {})}.items():
             if key not in study.user_attrs:
                 study.set_user_attr(key, value)
-        return cls(storage, name, tuple(objectives))
+        return cls(storage, name, tuple(objectives), check)
 
     @classmethod
     def load(cls, storage: BaseStorage, name: str) -> Self:
@@ -88,24 +105,38 @@ class Ledger:
         Raises:
             InputError: There is no such study, or its driver died while making it.
         """
-        for study in optuna.get_all_study_summaries(storage, include_best_trial=False):
-            if study.study_name == name and "objectives" in study.user_attrs:
-                return cls(storage, name, tuple(study.user_attrs["objectives"]))
-        raise InputError(f"there is no study {name!r} yet")
+        try:
+            facts = storage.get_study_user_attrs(storage.get_study_id_from_name(name))
+        except KeyError:
+            facts = {}
+        if "objectives" not in facts:
+            raise InputError(f"there is no study {name!r} yet")
+        return cls(storage, name, tuple(facts["objectives"]))
+
+    def check_driver(self) -> None:
+        """Raise InputError if another driver has taken over the study. A write checks that by itself."""
+        if self._check:
+            self._check()
+
+    @cached_property
+    def front(self) -> LiveFront:
+        """The front of the complete trials; it stays up to date."""
+        return LiveFront(self.changes(), self.objectives)
 
     @property
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> Mapping[str, Any]:
         """The study's own attributes."""
-        return self._study.user_attrs
+        return self._attributes
 
     @property
     def directions(self) -> list[StudyDirection]:
         """Optuna's direction of each objective; values are stored in natural units."""
-        return self._study.directions
+        return self._directions
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Store a JSON-able fact about the study, replacing what was there."""
-        self._study.set_user_attr(key, value)
+        self._storage.set_study_user_attr(self._id, key, value)
+        self._attributes[key] = json.loads(json.dumps(value))  # as whoever reads it will see it
 
     # What is to be run
 
@@ -144,16 +175,16 @@ class Ledger:
 
     def take(self) -> Proposal | None:
         """Hand out the queued trial that has come furthest, of those the lowest number, as running; None: none is."""
-        waiting = [t for t in self.trials() if state_of(t) == "waiting"]
+        waiting = self._index.in_state("waiting")
         if not waiting:
             return None
         first = min(waiting, key=lambda t: (-len(rung_results(t)), t.number))
-        self._storage.set_trial_state_values(self._trial_id(first.number), TrialState.RUNNING)
+        self._set_state(first, TrialState.RUNNING)
         return self._proposal(first)
 
     def unfinished(self) -> list[Proposal]:
         """Return what is queued, running or paused, in order."""
-        return [self._proposal(t) for t in self.trials() if state_of(t) in ("waiting", "running", "paused")]
+        return [self._proposal(t) for t in self._index.in_state(*UNFINISHED)]
 
     # What came out
 
@@ -162,31 +193,29 @@ class Ledger:
 
         The result of a rung pauses the trial, unless it failed.
         """
-        trial_id = self._trial_id(number)
-        at_rung = record.epochs < self._storage.get_trial(trial_id).user_attrs["epochs"]
-        if not at_rung or self._failure(record) is not None:
-            self._storage.set_trial_user_attr(trial_id, "record", record.to_dict())
+        trial = self._index[number]
+        if record.epochs >= trial.user_attrs["epochs"] or self._failure(record) is not None:
+            self._set_attr(trial, "record", record.to_dict())
             return
-        self._storage.set_trial_user_attr(trial_id, f"{RUNG}{record.epochs}", record.to_dict())
-        self._storage.set_trial_state_values(trial_id, TrialState.WAITING)
+        self._set_attr(trial, f"{RUNG}{record.epochs}", record.to_dict())
+        self._set_state(trial, TrialState.WAITING)
 
     def go_on(self, number: int, *, spared: bool = False) -> None:
         """Queue a paused trial for its next leg. `spared`: although it should have been stopped, and to its end."""
-        trial = self._study.get_trials(deepcopy=False)[number]
+        trial = self._index[number]
         if spared:
-            self._storage.set_trial_user_attr(self._trial_id(number), "spared", target_of(trial))
+            self._set_attr(trial, "spared", target_of(trial))
         later = [*trial.user_attrs["rungs"], trial.user_attrs["epochs"]]
-        following = next(epochs for epochs in later if epochs > target_of(trial))
-        self._storage.set_trial_user_attr(self._trial_id(number), "target", following)
+        self._set_attr(trial, "target", next(epochs for epochs in later if epochs > target_of(trial)))
 
     def stop(self, number: int) -> None:
         """Stop a paused trial where it stands; `tell` then passes on what it has."""
-        epochs = target_of(self._study.get_trials(deepcopy=False)[number])
-        self._storage.set_trial_user_attr(self._trial_id(number), "stopped", epochs)
+        trial = self._index[number]
+        self._set_attr(trial, "stopped", target_of(trial))
 
     def stopped(self, number: int) -> tuple[Proposal, TrialRecord]:
         """Return a stopped trial and what it has."""
-        trial = self._study.get_trials(deepcopy=False)[number]
+        trial = self._index[number]
         record = record_of(trial)
         assert record is not None, "it was not stopped"
         return self._proposal(trial), record
@@ -200,9 +229,7 @@ class Ledger:
         """
         told = []
         held_back = False
-        for trial in self.trials():
-            if trial.state.is_finished():
-                continue
+        for trial in self._index.untold():
             proposed = trial.user_attrs["role"] == "proposal"
             if "record" not in trial.user_attrs and "stopped" not in trial.user_attrs:
                 held_back |= proposed and in_order
@@ -213,10 +240,9 @@ class Ledger:
 
     def release(self) -> None:
         """Put what is running back into the queue: the clean end of a driver that stops early."""
-        for trial in self.trials():
-            was_pausing = state_of(trial) == "paused" and trial.state == TrialState.RUNNING
-            if state_of(trial) == "running" or was_pausing:
-                self._storage.set_trial_state_values(self._trial_id(trial.number), TrialState.WAITING)
+        for trial in self._index.in_state("running", "paused"):
+            if trial.state == TrialState.RUNNING:  # a paused one too, if its driver died in the middle of pausing it
+                self._set_state(trial, TrialState.WAITING)
 
     def recover(self, *, in_order: bool) -> None:
         """Take over from a driver that may have died at any moment: call it first, under the driver lock.
@@ -224,11 +250,9 @@ class Ledger:
         Stored results are told, running trials queued again, and trials that hold no proposal (made by other
         programs, or left half-made by them) failed.
         """
-        for trial in self._study.get_trials(deepcopy=False):
-            if "role" not in trial.user_attrs and not trial.state.is_finished():
-                trial_id = self._trial_id(trial.number)
-                self._storage.set_trial_user_attr(trial_id, "refused", "interrupted while being proposed")
-                self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        for trial in self._index.foreign():
+            self._set_attr(trial, "refused", "interrupted while being proposed")
+            self._set_state(trial, TrialState.FAIL)
         self.tell(in_order=in_order)
         self.release()
 
@@ -236,24 +260,35 @@ class Ledger:
 
     def trials(self, role: Role | None = None) -> list[FrozenTrial]:
         """Return the trials (of one role), refused ones too, in order; no copies: do not change them."""
-        return [
-            t
-            for t in self._study.get_trials(deepcopy=False)
-            if "role" in t.user_attrs and role in (None, t.user_attrs["role"])
-        ]
+        return self._index.trials(role)
 
-    def known(self) -> dict[Key, int]:
-        """Return what is queued, running, finished or failed (but not refused), and under which number."""
-        return {
-            (t.user_attrs["hash"], t.user_attrs["seed"], t.user_attrs["epochs"]): t.number
-            for t in self.trials()
-            if "refused" not in t.user_attrs
-        }
+    def latest(self, role: Role) -> Iterable[FrozenTrial]:
+        """Return the trials of a role, refused ones too, the last first."""
+        return self._index.latest(role)
+
+    def num_asked(self) -> int:
+        """Return how many proposals there are, refused ones too."""
+        return self._index.num("proposal")
+
+    def in_state(self, *states: State) -> list[FrozenTrial]:
+        """Return the trials that wait, run or are paused, as asked for, in order."""
+        return self._index.in_state(*states)
+
+    def untold(self) -> list[FrozenTrial]:
+        """Return the trials that are not finished yet, those too whose results wait to be told, in order."""
+        return self._index.untold()
+
+    def changes(self) -> Changes:
+        """Return what tells, whenever it is asked, which trials changed since; at first it tells all."""
+        return Changes(self._index)
+
+    def known(self) -> Mapping[Key, int]:
+        """Return what is queued, running, finished or failed, not refused, and under which number; it stays true."""
+        return self._index.known
 
     def counts(self, role: Role = "proposal") -> Counts:
         """Count the trials of `role` by state; what counts as trained is `complete`."""
-        states = [state_of(t) for t in self.trials(role)]
-        return Counts(**{state: states.count(state) for state in set(states)})
+        return self._index.counts(role)
 
     def architecture(self, trial: FrozenTrial) -> Architecture:
         """Return what `trial` builds; it must not be refused."""
@@ -276,22 +311,37 @@ class Ledger:
                 user_attrs={**attrs, "indices": [int(i) for i in draw.indices]},
                 system_attrs=dict(draw.system_attrs),
             )
-        return self._storage.get_trial(self._storage.create_new_trial(self._id, trial)).number
+        return self._take_in(self._storage.create_new_trial(self._id, trial))
+
+    def _set_attr(self, trial: FrozenTrial, key: str, value: Any) -> None:
+        self._storage.set_trial_user_attr(trial._trial_id, key, value)
+        self._take_in(trial._trial_id)
+
+    def _set_state(self, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None = None) -> None:
+        self._storage.set_trial_state_values(trial._trial_id, state, values)
+        self._take_in(trial._trial_id)
+
+    def _take_in(self, trial_id: int) -> int:
+        """Bring the index up to date with a trial that was written, and return its number."""
+        trial = self._storage.get_trial(trial_id)
+        if trial.number > len(self._index):  # another program made trials too
+            for other in self._storage.get_all_trials(self._id, deepcopy=False)[len(self._index) : trial.number]:
+                self._index.put(other)
+        self._index.put(trial)
+        return trial.number
 
     def _finish(self, trial: FrozenTrial) -> None:
-        trial_id = self._trial_id(trial.number)
         record = record_of(trial)
         assert record is not None
         reason = self._failure(record)
-        if reason is None:
-            if state_of(trial) == "stopped":
-                unfinished = 1 - record.epochs / trial.user_attrs["epochs"]
-                optuna.Trial(self._study, trial_id).set_constraint("unfinished", unfinished)
-            values = self.values(record)
-            self._storage.set_trial_state_values(trial_id, TrialState.COMPLETE, values)
-        else:
-            self._storage.set_trial_user_attr(trial_id, "reason", reason)
-            self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        if reason is not None:
+            self._set_attr(trial, "reason", reason)
+            self._set_state(trial, TrialState.FAIL)
+            return
+        if state_of(trial) == "stopped":
+            unfinished = 1 - record.epochs / trial.user_attrs["epochs"]
+            optuna.Trial(self._study, trial._trial_id).set_constraint("unfinished", unfinished)
+        self._set_state(trial, TrialState.COMPLETE, self.values(record))
 
     def _failure(self, record: TrialRecord) -> str | None:
         if record.status == "failed":
@@ -317,9 +367,6 @@ class Ledger:
             target_of(trial),
             tuple(attrs.get("rungs", ())),
         )
-
-    def _trial_id(self, number: int) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
 
 
 def _job(architecture: Architecture, role: Role, label: str | None, seed: int, epochs: int) -> dict[str, Any]:

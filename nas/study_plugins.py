@@ -19,23 +19,23 @@ def plugins_of_space(space: SearchSpace) -> list[Plugin]:
     return list(plugins_of(dict.fromkeys(spec.module for spec in specs if spec)))
 
 
-def require_plugins(folder: Path, attributes: Mapping[str, Any]) -> None:
+def require_plugins(study: str, attributes: Mapping[str, Any]) -> None:
     """Raise InputError if a plugin that a study was searched with is not loaded; the message says what to pass."""
     missing = [plugin for plugin in _recorded(attributes) if not plugin.is_loaded]
     if missing:
         options = " ".join(f"--plugins {shlex.quote(plugin.given)}" for plugin in missing)
-        raise InputError(f"{folder} was searched with modules of your own; add {options}{_where_they_were(missing)}")
+        raise InputError(f"{study} was searched with modules of your own; add {options}{_where_they_were(missing)}")
 
 
-def refuse_changed_plugins(folder: Path, attributes: Mapping[str, Any]) -> None:
+def refuse_changed_plugins(study: str, attributes: Mapping[str, Any]) -> None:
     """Raise InputError if a plugin is not loaded, or has another source than when the study was made."""
-    require_plugins(folder, attributes)
+    require_plugins(study, attributes)
     changed = [change for plugin in _recorded(attributes) for change in plugin.changes()]
     if changed:
         listed = "\n  ".join(changed)
         raise InputError(
-            f"{folder} was searched with another source of your own modules; changed since:\n  {listed}\n"
-            "Undo the change, or start another study with --study DIR"
+            f"{study} was searched with another source of your own modules; changed since:\n  {listed}\n"
+            "Undo the change, or start another study with --study DIR|URL"
         )
 
 

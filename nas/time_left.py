@@ -3,11 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from optuna.trial import FrozenTrial
 
 from nas.confirm import confirm_seeds
 from nas.experiment import ConfirmConfig, ExperimentConfig
+from nas.ledger_index import UNFINISHED
 from nas.ledger_trial import state_of, target_of
 from nas.study import Ledger
 from search_spaces import Architecture
@@ -134,7 +136,7 @@ def _span(work: Sequence[tuple[float, float]], num_workers: int) -> float:
 
 
 def _open_trials(ledger: Ledger) -> list[FrozenTrial]:
-    return [trial for trial in ledger.trials() if state_of(trial) in ("waiting", "running", "paused")]
+    return ledger.in_state(*UNFINISHED)
 
 
 def _unfinished(config: ExperimentConfig, ledger: Ledger, trial: FrozenTrial, done: int) -> Job:
@@ -173,8 +175,9 @@ def _share_that_goes_on(config: ExperimentConfig) -> float:
 
 def _typical(search: Ledger) -> list[Architecture]:
     """Return the last proposals, or the baselines before there are any."""
-    proposed = [t for t in search.trials("proposal") if "refused" not in t.user_attrs]
-    return [search.architecture(t) for t in proposed[-MOST_RECENT:] or search.trials("baseline")]
+    proposed = (trial for trial in search.latest("proposal") if "refused" not in trial.user_attrs)
+    recent = list(islice(proposed, MOST_RECENT))[::-1]
+    return [search.architecture(trial) for trial in recent or search.trials("baseline")]
 
 
 def _in_rounds(future: int, config: ExperimentConfig, search: Ledger, num_workers: int) -> float:

@@ -1,6 +1,7 @@
 """The records of a ledger's trials with their architectures, each read once."""
 
 from collections.abc import Iterable
+from itertools import islice
 
 from optuna.trial import FrozenTrial
 
@@ -20,9 +21,10 @@ class TrainedTrials:
         """Return what was trained in those trials that have a result, in their order."""
         return [trained for trial in trials if (trained := self._of(trial))]
 
-    def all(self) -> list[Trained]:
-        """Return everything that was trained, in the order of the study."""
-        return self.of(self._ledger.trials())
+    def latest(self, count: int) -> list[Trained]:
+        """Return at most so many of what was trained last, in the order of the study."""
+        trained = (each for trial in reversed(self._ledger.trials()) if (each := self._of(trial)))
+        return list(islice(trained, count))[::-1]
 
     def _of(self, trial: FrozenTrial) -> Trained | None:
         if trial.number not in self._read and (record := record_of(trial)):

@@ -3,58 +3,52 @@
 from pathlib import Path
 from typing import Any
 
-from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from nas.confirm import race_of
 from nas.experiment import ConfirmConfig
-from nas.journal import JOURNAL, read_storage
 from nas.ledger_trial import record_of, rung_results, state_of
 from nas.lineup import lineup_of
 from nas.study import Ledger
+from nas.study_home import CONFIRM, SEARCH, StudyHome, find_study
 from nas.study_plugins import require_plugins
 from reports.view import Control, State, StudyView, TrialView
 from search_spaces import Architecture, SearchSpace
 from search_spaces.errors import InputError
 from trials import TrialRecord
 
-SEARCH, CONFIRM = "search", "confirm"
-"""The names of the two Optuna studies in a storage."""
 
-
-def open_study(path: str | Path) -> StudyView:
+def open_study(study: str | Path) -> StudyView:
     """Read a study, also while its search runs; nothing is changed.
 
+    Args:
+        study: its folder, or the URL of a database, `#` and its name; the name can be left out where there is only one.
+
     Raises:
-        InputError: there is no study in that folder, it is damaged, or a plugin that it needs is not loaded.
+        InputError: there is no such study, it is damaged or cannot be reached, or a plugin that it needs is not loaded.
     """
-    folder = Path(path)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such study; `nas search EXPERIMENT` makes one in studies/<experiment>")
-    return view_of(read_storage(folder), folder)
+    return read_view(find_study(study))
 
 
-def facts_of(folder: Path) -> dict[str, Any]:
-    """Return what the study in a folder says of itself; nothing if there is none yet. Raises InputError if damaged."""
-    if not (folder / JOURNAL).is_file():
-        return {}
-    storage = read_storage(folder)
+def read_view(home: StudyHome) -> StudyView:
+    """Read a study. Raises InputError as `open_study` does."""
+    storage = home.read()
+    search = Ledger.load(storage, home.optuna_name(SEARCH))
     try:
-        return Ledger.load(storage, SEARCH).attributes
-    except InputError:  # its driver died before it wrote the experiment down
-        return {}
+        confirm = Ledger.load(storage, home.optuna_name(CONFIRM))
+    except InputError:  # its search has only just begun
+        confirm = None
+    return view_of(home, search, confirm)
 
 
-def view_of(storage: BaseStorage, folder: Path) -> StudyView:
-    """Return the study in a storage as its report sees it. Raises InputError if it holds no search."""
-    search = Ledger.load(storage, SEARCH)
+def view_of(home: StudyHome, search: Ledger, confirm: Ledger | None) -> StudyView:
+    """Return a study as its report sees it. Raises InputError if a plugin that it needs is not loaded."""
     facts = search.attributes
-    require_plugins(folder, facts)
+    require_plugins(home.shown, facts)
     experiment = facts["experiment"]
     space = SearchSpace.from_dict(experiment["space"])
-    confirm = _confirm_ledger(storage)
     return StudyView(
-        name=folder.name,
+        name=home.name,
         description=experiment["description"],
         experiment=experiment,
         objectives=search.objectives,
@@ -63,8 +57,8 @@ def view_of(storage: BaseStorage, folder: Path) -> StudyView:
         notes=_notes(search, confirm, experiment),
         controls=_controls(search, confirm, experiment),
         num_refused=search.counts().refused,
-        command=facts.get("command", f"nas search {folder.name}"),
-        path=str(folder),
+        command=facts.get("command", f"nas search {home.name}"),
+        path=home.shown,
         exhausted=bool(facts.get("exhausted", False)),
         space_size=space.size,
         hosts=tuple(Architecture.of(host, {}) for host in space.hosts),
@@ -76,13 +70,6 @@ def _confirmed(ledger: Ledger | None, experiment: dict[str, Any]) -> tuple[Trial
     epochs = experiment["confirm"]["epochs"]
     trials = _trials(ledger) if ledger else ()
     return tuple(view for view in trials if view.record is None or view.record.epochs == epochs)
-
-
-def _confirm_ledger(storage: BaseStorage) -> Ledger | None:
-    try:
-        return Ledger.load(storage, CONFIRM)
-    except InputError:
-        return None
 
 
 def _notes(search: Ledger, confirm: Ledger | None, experiment: dict[str, Any]) -> tuple[str, ...]:

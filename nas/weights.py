@@ -3,10 +3,7 @@
 from pathlib import Path
 
 from nas.experiment import KeepConfig
-from nas.ledger_trial import state_of
 from nas.study import Ledger
-from reports.objectives import to_minimise
-from reports.pareto import nondominated
 from search_spaces import Architecture
 from trials.checkpoint import running_path
 from trials.whole_file import final_name
@@ -43,16 +40,13 @@ def keep_front(folder: Path, ledger: Ledger, keep: KeepConfig) -> None:
     Args:
         folder: the study's.
         ledger: the search.
-        keep: with `weights: all` nothing is deleted, with `none` every network's weights.
+        keep: with `weights: all` nothing is deleted, with `none` all weights that are there.
     """
-    if keep.weights == "all":
+    if keep.weights == "none":
+        for path in (folder / "weights").glob("*.safetensors"):
+            path.unlink(missing_ok=True)
         return
-    told = [trial for trial in ledger.trials() if trial.state.name == "COMPLETE"]
-    complete = [trial for trial in told if state_of(trial) != "stopped"]
-    if not complete:
-        return
-    front = nondominated(to_minimise([trial.values for trial in complete], ledger.objectives))
-    for trial, on_front in zip(complete, front, strict=True):
-        if keep.weights == "none" or (not on_front and trial.user_attrs["role"] == "proposal"):
+    for trial in ledger.front.left_behind():
+        if trial.user_attrs["role"] == "proposal" and keep.weights == "front":
             attrs = trial.user_attrs
             weights_path(folder, ledger.architecture(trial), attrs["seed"], attrs["epochs"]).unlink(missing_ok=True)

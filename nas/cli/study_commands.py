@@ -1,5 +1,6 @@
 """Commands about a study: search, status, report, export."""
 
+import shlex
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,10 +17,13 @@ from nas.driver import Outcome
 from nas.driver import search as run_search
 from nas.export import export_study
 from nas.progress import Watcher
-from nas.view import open_study
+from nas.study_home import find_study
+from nas.view import open_study, read_view
 from reports import FrontRow, StudyView, TrialView, front_rows, write_report
 
-StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder, e.g. studies/quickstart.")]
+StudyArgument = Annotated[
+    str, typer.Argument(metavar="STUDY", help="The study's folder, e.g. studies/quickstart, or URL#name of a database.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -31,8 +35,24 @@ def register(app: typer.Typer) -> None:
 def search(
     experiment: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped experiment.")],
     study: Annotated[
-        Path | None, typer.Option(help="The study's folder.", show_default="studies/<experiment's name>")
+        str | None,
+        typer.Option(
+            metavar="DIR|URL",
+            help="The study's folder, or a database: sqlite:///FILE, postgresql://USER@HOST/DATABASE, "
+            "mysql://...; behind it #NAME of the study, by default the experiment's.",
+            show_default="studies/<experiment's name>",
+        ),
     ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where weights, checkpoints and report of a study in a database are.",
+            show_default="where they were, or studies/<study's name>",
+        ),
+    ] = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Drive the study although another process does; that one ends.")
+    ] = False,
     data_dir: Annotated[
         str | None, typer.Option(help="Where the images are, instead of the experiment's data.dir.")
     ] = None,
@@ -55,13 +75,21 @@ def search(
     ray = ray_settings(executor, address, runtime_env)
     try:
         outcome = run_search(
-            experiment, study, data_dir=data_dir, workers=workers, device=device, ray=ray, watcher=watcher
+            experiment,
+            study,
+            data_dir=data_dir,
+            workers=workers,
+            device=device,
+            ray=ray,
+            watcher=watcher,
+            folder=folder,
+            take_over=take_over,
         )
     except KeyboardInterrupt:
         typer.echo("\ninterrupted; nothing that finished is lost. The same command goes on from here.", err=True)
         raise
     if as_json:
-        print_json({"study": str(outcome.folder), "report": str(outcome.report), **_as_data(outcome.view)})
+        print_json({"study": outcome.view.path, "report": str(outcome.report), **_as_data(outcome.view)})
     else:
         _print_outcome(outcome)
 
@@ -75,8 +103,8 @@ def _print_outcome(outcome: Outcome) -> None:
         "",
         f"report:  {outcome.report}",
         "next:",
-        f"  {program()} status {outcome.folder}{plugins_as_typed()}",
-        f"  {program()} export {outcome.folder} --pick knee{plugins_as_typed()}",
+        f"  {program()} status {shlex.quote(outcome.view.path)}{plugins_as_typed()}",
+        f"  {program()} export {shlex.quote(outcome.view.path)} --pick knee{plugins_as_typed()}",
     )
 
 
@@ -145,8 +173,9 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Write report.html with figures and CSV files, also while the search runs."""
-    view = open_study(study)
-    page = write_report(view, out or study / "report")
+    home = find_study(study)
+    view = read_view(home)
+    page = write_report(view, out or home.folder / "report")
     if as_json:
         print_json({"report": str(page), **_as_data(view)})
         return

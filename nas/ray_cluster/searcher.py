@@ -57,6 +57,7 @@ class StudySearcher(Searcher):
         return {}
 
     def _suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        self._execution.check_driver()
         if self._execution.num_running >= self._most():
             return None
         found = self._execution.next(self._device)

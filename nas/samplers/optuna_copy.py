@@ -7,7 +7,7 @@ the study receives a proposal in one write, complete, so that a kill leaves it o
 Each draw has a seed of its own and a newly made sampler, so that a restarted search draws what it would have drawn.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -51,12 +51,12 @@ class OptunaSampler(Sampler):
             self._copy = optuna.create_study(storage=self._storage, directions=list(directions), sampler=make(0))
         (self._id,) = (study._study_id for study in self._storage.get_all_studies())
 
-    def follow(self, trials: Sequence[FrozenTrial]) -> None:
+    def follow(self, trials: Sequence[FrozenTrial], changed: Iterable[int] | None = None) -> None:
         copies = self._copy.get_trials(deepcopy=False)
         assert len(copies) <= len(trials), "a draw was not recorded"
-        for copy, trial in zip(copies, trials, strict=False):
-            if _as_seen(trial) != copy.state:
-                self._tell(copy, trial)
+        for position in range(len(copies)) if changed is None else sorted(changed):
+            if position < len(copies) and _as_seen(trials[position]) != copies[position].state:
+                self._tell(copies[position], trials[position])
         for trial in trials[len(copies) :]:
             params, distributions = self._encoding.restore(trial)
             self._copy.add_trial(

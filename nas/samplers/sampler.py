@@ -1,7 +1,7 @@
 """What the proposer needs of a sampler: draws, each from a seed of its own, in the light of what was asked before."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from optuna.trial import FrozenTrial
 
@@ -29,12 +29,15 @@ class Sampler(ABC):
         self.space = space
         self._recorded = ByKnob(space)
 
-    def follow(self, trials: Sequence[FrozenTrial]) -> None:  # noqa: B027 (most need not)
+    def follow(  # noqa: B027 (most need not)
+        self, trials: Sequence[FrozenTrial], changed: Iterable[int] | None = None
+    ) -> None:
         """Take note of all that was asked so far and its results.
 
         Args:
             trials: The ledger's proposals, refused ones too, in the order asked; among them, for a sampler that learns
                 from them, baselines with their `indices`.
+            changed: Which of them, by position, are new or differ from what was shown last; not given, any may.
         """
 
     @abstractmethod

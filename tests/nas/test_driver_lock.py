@@ -5,9 +5,11 @@ import signal
 from pathlib import Path
 
 import pytest
+from optuna.study import StudyDirection
 from toy_search import fork
 
 from nas.driver_lock import LOCK, DriverLock
+from nas.journal import JOURNAL, open_storage
 from search_spaces.errors import InputError
 
 
@@ -48,4 +50,23 @@ def test_the_folder_is_made_and_an_error_inside_frees_the_lock(tmp_path: Path) -
     with pytest.raises(KeyboardInterrupt), DriverLock(tmp_path / "studies" / "new"):
         raise KeyboardInterrupt
     with DriverLock(tmp_path / "studies" / "new"):
+        pass
+
+
+def test_whoever_is_taken_over_from_finds_out_and_writes_nothing_more(tmp_path: Path) -> None:
+    with DriverLock(tmp_path) as first:
+        storage = open_storage(tmp_path, first.check)
+        study = storage.create_new_study([StudyDirection.MINIMIZE], "s")
+        first.check()
+        with DriverLock(tmp_path, take_over=True) as second:
+            second.check()
+            before = (tmp_path / JOURNAL).read_bytes()
+            words = f"taken over by process {os.getpid()} on .*writes nothing more"
+            for attempt in (first.check, lambda: storage.set_study_user_attr(study, "a", 1)):
+                with pytest.raises(InputError, match=words):
+                    attempt()
+            assert (tmp_path / JOURNAL).read_bytes() == before
+            with pytest.raises(InputError, match=r"being driven by .*--take-over"), DriverLock(tmp_path):
+                pass
+    with DriverLock(tmp_path):
         pass

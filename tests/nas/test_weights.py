@@ -44,9 +44,7 @@ def study(toy: Toy, folder: Path) -> Ledger:
         (KeepConfig(weights="none"), set()),
     ],
 )
-def test_the_weights_that_are_asked_for_stay(
-    toy: Toy, tmp_path: Path, keep: KeepConfig, expected: set[int]
-) -> None:
+def test_the_weights_that_are_asked_for_stay(toy: Toy, tmp_path: Path, keep: KeepConfig, expected: set[int]) -> None:
     ledger = study(toy, tmp_path)
     keep_front(tmp_path, ledger, keep)
     trials = ledger.trials()

@@ -3,7 +3,7 @@
 import os
 import random
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,8 +115,21 @@ class Toy:
         One architecture in 13 fails. What is trained is appended to `trained` in the folder, before it is
         recorded.
         """
+        return self.drive_in(self.open(folder), folder, plan, workers=workers, hurry=hurry, space=space)
+
+    def drive_in(
+        self,
+        ledger: Ledger,
+        folder: Path,
+        plan: SearchPlan,
+        *,
+        workers: int = 1,
+        hurry: int = 0,
+        space: SearchSpace | None = None,
+        before_record: Callable[[], None] = lambda: None,
+    ) -> Ledger:
+        """Do the same with a ledger that is open; `before_record` is called before each result is stored."""
         order = random.Random(hurry)
-        ledger = self.open(folder)
         ledger.recover(in_order=plan.deterministic)
         proposer, stopping = Proposer(ledger, space or self.space, plan), self.stopping(ledger, plan)
         ledger.add(self.bare_host(), label="host", seed=plan.trial_seed, epochs=plan.epochs)
@@ -132,6 +145,7 @@ class Toy:
             failed = int(proposal.architecture.hash, 16) % 13 == 0
             with open(folder / "trained", "a") as file:
                 file.write(f"{proposal.architecture.hash}{f' {proposal.target}' * bool(proposal.rungs)}\n")
+            before_record()
             ledger.record(proposal.number, self.record(proposal, failed=failed))
             ledger.tell(in_order=plan.deterministic)
         assert proposer.done

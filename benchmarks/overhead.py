@@ -1,0 +1,257 @@
+"""Time per trial that is not training, and the time to open a study, by how many trials it holds.
+
+A study is filled up by writing trials directly, in the states and sizes of real ones (proposals of the shipped space
+`--space`, records with 24 epochs), but for the last `--last`; these are searched as `nas search` does: proposer,
+sampler, ledger, executor and the progress on a console that goes nowhere. The trial function only makes up a record,
+
+- `inline`: in the driver's process, when it is waited for;
+- `local`: in the worker processes of `LocalPool`, which are warm.
+
+The time of a trial is that between two results; of it, what the sampler took is told apart. Opening is the time to read
+the storage and to make the ledger of it, in a process that has imported everything.
+
+    python benchmarks/overhead.py [--sizes 100 1000 10000] [--postgresql URL]
+"""
+
+import argparse
+import io
+import json
+import os
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from no_training import EPOCHS, made_up, no_training
+from optuna.trial import TrialState, create_trial
+from rich.console import Console
+
+from nas.executor import Executor
+from nas.experiment import Experiment, ExperimentConfig, load_space
+from nas.local_pool import Done, Event, LocalPool
+from nas.parameters import ByKnob
+from nas.progress import Watcher
+from nas.proposer import Proposer, SearchPlan
+from nas.study import Ledger
+from nas.study_home import SEARCH, StudyHome, place_study
+from nas.work import Task
+from search_spaces import SearchSpace
+from trials import DataConfig, TrainConfig, TrialConfig
+
+OBJECTIVES = ("accuracy", "macs")
+RESULTS = Path(__file__).parent / "results" / "overhead.json"
+
+
+class Inline:
+    """A pool without processes: a task is done when it is waited for."""
+
+    def __init__(self, _workers: int) -> None:
+        self._task: tuple[int, Task] | None = None
+
+    def __enter__(self) -> "Inline":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    @property
+    def num_idle(self) -> int:
+        return int(self._task is None)
+
+    def submit(self, key: int, task: Task) -> None:
+        self._task = key, task
+
+    def wait(self, timeout: float) -> list[Event]:  # noqa: ARG002
+        assert self._task
+        (key, task), self._task = self._task, None
+        return [Done(key, no_training(task, None))]
+
+    def kill(self) -> None:
+        self._task = None
+
+
+EXECUTORS: dict[str, Callable[[int], Any]] = {
+    "inline": Inline,
+    "local": lambda workers: LocalPool(workers, no_training, threads_per_worker=1),
+}
+"""Pools by name, each made of a number of workers; a further executor is a further entry."""
+
+
+def fill(storage: Any, study_id: int, space: SearchSpace, count: int) -> None:
+    """Write finished proposals directly, each as the ledger leaves it."""
+    rng, encoding = np.random.default_rng(1), ByKnob(space)
+    for number in range(count):
+        indices = space.sample_indices(rng)
+        architecture = space.decode(indices)
+        params, distributions = encoding.encode(indices)
+        record = made_up(architecture, 0)
+        attributes = {
+            "role": "proposal",
+            "label": None,
+            "id": architecture.id,
+            "hash": architecture.hash,
+            "seed": 0,
+            "epochs": EPOCHS,
+            "architecture": architecture.to_dict(),
+            "batch": [number, 1],
+            "indices": [int(i) for i in indices],
+        }
+        trial = create_trial(
+            state=TrialState.WAITING, params=params, distributions=distributions, user_attrs=attributes
+        )
+        trial_id = storage.create_new_trial(study_id, trial)
+        storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        storage.set_trial_user_attr(trial_id, "record", record)
+        storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [record["accuracy"], record["macs"]])
+
+
+class Timed:
+    """Adds up the time that the methods of an object take."""
+
+    def __init__(self, what: Any, names: Sequence[str]) -> None:
+        self.seconds = 0.0
+        for name in names:
+            setattr(what, name, self._timed(getattr(what, name)))
+
+    def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **named: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return function(*arguments, **named)
+            finally:
+                self.seconds += time.perf_counter() - began
+
+        return run
+
+
+@contextmanager
+def no_fsync(wanted: bool) -> Iterator[None]:
+    """Fill a journal without waiting for the disk."""
+    real = os.fsync
+    if wanted:
+        os.fsync = lambda _: None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os.fsync = real
+
+
+def measure(
+    home: StudyHome, space: SearchSpace, sampler: str, executor: str, size: int, last: int, workers: int
+) -> dict[str, Any]:
+    with home.drive(take_over=False) as driven:
+        ledger = Ledger.open(driven.storage, home.optuna_name(SEARCH), OBJECTIVES)
+        missing = size - last - ledger.counts().trained
+        with no_fsync(True):
+            study_id = driven.storage.get_study_id_from_name(home.optuna_name(SEARCH))
+            fill(driven.storage, study_id, space, max(0, missing))
+    del ledger, driven
+    began = time.perf_counter()
+    with home.drive(take_over=False) as driven:
+        ledger = Ledger.open(driven.storage, home.optuna_name(SEARCH), OBJECTIVES)
+        open_s = time.perf_counter() - began
+        config = ExperimentConfig.model_validate(
+            {
+                "space": "digits-gates",
+                "data": {"source": "digits", "validation": 360},
+                "train": {"epochs": EPOCHS, "batch_size": 64, "lr": 0.1},
+                "search": {"sampler": sampler, "trials": size},
+                "confirm": {"top": 0},
+            }
+        )
+        experiment = Experiment("overhead", config, space, {})
+        plan = SearchPlan(sampler, size, 0, 0, EPOCHS, deterministic=True)
+        proposer = Proposer(ledger, space, plan)
+        sampling = Timed(proposer._sampler, ("draw", "follow", "adopt"))
+        watcher = Watcher(Console(file=io.StringIO(), width=10_000))
+        ends: list[float] = []
+        real = ledger.record
+
+        def record(*arguments: Any) -> None:
+            real(*arguments)
+            ends.append(time.perf_counter())
+
+        ledger.record = record  # type: ignore[method-assign]
+        train = TrainConfig(epochs=EPOCHS, batch_size=64, lr=0.1)
+        trial = TrialConfig(data=DataConfig(source="digits", validation=360), train=train)
+        with EXECUTORS[executor](workers) as pool, tempfile.TemporaryDirectory() as folder:
+            watcher.begin_search(experiment, ledger, workers)
+            start = time.perf_counter()
+            Executor(pool, Path(folder), trial, ["cpu"], watcher).run(ledger, proposer.next, in_order=True)
+            total_s = time.perf_counter() - start
+        gaps_ms = [1e3 * (b - a) for a, b in pairwise(ends)]
+        assert ledger.counts().trained == size
+    quarters = statistics.quantiles(gaps_ms, n=20)
+    return {
+        "trials": size,
+        "timed": len(ends),
+        "open_s": round(open_s, 3),
+        "median_ms": round(statistics.median(gaps_ms), 2),
+        "mean_ms": round(1e3 * total_s / len(ends), 2),
+        "p5_ms": round(quarters[0], 2),
+        "p95_ms": round(quarters[-1], 2),
+        "sampler_mean_ms": round(1e3 * sampling.seconds / len(ends), 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 1000, 10_000])
+    parser.add_argument("--last", type=int, default=100, help="trials that are searched and timed")
+    parser.add_argument("--samplers", nargs="+", default=["random", "nsga2"])
+    parser.add_argument("--executors", nargs="+", default=["inline", "local"], choices=list(EXECUTORS))
+    parser.add_argument("--storages", nargs="+", default=["journal", "sqlite", "postgresql"])
+    parser.add_argument("--postgresql", metavar="URL", help="an empty database; without it, none is measured")
+    parser.add_argument("--space", default="resnet20-gates")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    space = load_space(given.space)
+    rows = []
+    head = ("storage", "executor", "sampler", "trials", "open s", "median ms", "5 to 95 %", "mean ms", "of it sampler")
+    print(" | ".join(head))
+    with tempfile.TemporaryDirectory() as scratch:
+        for storage in given.storages:
+            if storage == "postgresql" and not given.postgresql:
+                continue
+            for size in given.sizes:
+                for sampler in given.samplers:
+                    for executor in given.executors:
+                        name = f"{executor}-{sampler}-{size}"
+                        place = Path(scratch) / storage / name
+                        place.mkdir(parents=True)
+                        where = {
+                            "journal": str(place),
+                            "sqlite": f"sqlite:///{place}/study.db",
+                            "postgresql": f"{given.postgresql}#{name}",
+                        }[storage]
+                        home = place_study(where, name, place / "files" if storage != "journal" else None)
+                        found = measure(home, space, sampler, executor, size, min(given.last, size), given.workers)
+                        row = {"storage": storage, "executor": executor, "sampler": sampler, **found}
+                        rows.append(row)
+                        cells = (storage, executor, sampler, size, row["open_s"], row["median_ms"])
+                        spread = f"{row['p5_ms']} to {row['p95_ms']}"
+                        print(*cells, spread, row["mean_ms"], row["sampler_mean_ms"], sep=" | ", flush=True)
+                        shutil.rmtree(place)
+    packages = ("optuna", "sqlalchemy", "psycopg", "torch", "numpy")
+    facts = {
+        "command": " ".join(["python", *("URL" if "://" in word else word for word in sys.argv)]),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
+        "load_average": [round(value, 2) for value in os.getloadavg()],
+        "rows": rows,
+    }
+    given.out.write_text(json.dumps(facts, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

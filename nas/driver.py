@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +29,7 @@ from nas.study import Ledger
 from nas.study_address import without_passwords
 from nas.study_home import CONFIRM, FOLDER, SEARCH, Driven, FolderHome, StudyHome, place_study
 from nas.study_plugins import PLUGINS, plugins_of_space, refuse_changed_plugins, require_plugins
+from nas.tracking import Tracker, make_callbacks, make_loggers
 from nas.view import view_of
 from nas.work import run_task
 from reports import StudyView, write_report
@@ -64,6 +65,7 @@ def search(
     workers: int | None = None,
     device: str = "auto",
     ray: ray_cluster.RaySettings | None = None,
+    track: Sequence[Tracker] = (),
     command: str | None = None,
     watcher: Watcher | None = None,
     folder: Path | None = None,
@@ -79,6 +81,7 @@ def search(
         workers: trials at a time, instead of the experiment's `search.workers`.
         device: `auto`, `cpu` or `cuda`.
         ray: the cluster that the trials run on; None for a pool of processes on this machine.
+        track: where the trials are written down beside the study; `mlflow` and `wandb` come from Ray, and need `ray`.
         command: how the search is repeated, for the report.
         watcher: shows the progress.
         folder: for the weights, checkpoints and report of a study in a database; default where they were, or
@@ -93,16 +96,30 @@ def search(
     """
     name = experiment.name if isinstance(experiment, Experiment) else Path(experiment).stem
     home = place_study(study, name, folder)
-    job = _check(experiment, home, data_dir, device, ray)
+    job = _check(experiment, home, data_dir, device, _with_trackers(ray, track, name))
+    loggers = make_loggers(track, home.folder)
     with home.drive(take_over=take_over) as driven:
         ledgers = _open_ledgers(driven, home, job, command or _command())
         watcher = watcher or Watcher.for_terminal()
+        watcher.loggers = loggers
         executor = _make_executor(job, ledgers[0], workers, watcher)
         _run(job, home.folder, *ledgers, executor, watcher)
         view = view_of(home, *ledgers)
         fidelities = fidelities_of(view, summarise_confirm(view))
         ledgers[1].set_attribute("fidelities", [asdict(fidelity) for fidelity in fidelities])
         return Outcome(view, home.folder, write_report(view, home.folder / "report"))
+
+
+def _with_trackers(
+    ray: ray_cluster.RaySettings | None, track: Sequence[Tracker], name: str
+) -> ray_cluster.RaySettings | None:
+    """Return the cluster's settings with the callbacks of the trackers that come from Ray."""
+    if ray is not None:
+        ray_cluster.prepare(ray.address)
+        return replace(ray, callbacks=[*ray.callbacks, *make_callbacks(track, name)])
+    if wrong := [tracker for tracker in track if tracker != Tracker.TENSORBOARD]:
+        raise InputError(f"`--track {wrong[0]}` comes from Ray's callbacks, and needs `--executor ray`")
+    return None
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What a person sees while a search runs: a live panel on a terminal, else one plain line per finished trial."""
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -14,6 +15,7 @@ from nas.ledger_trial import Proposal
 from nas.sparing import Sparing
 from nas.study import Ledger
 from nas.time_left import jobs_of_confirmation, jobs_of_search, time_left
+from nas.tracking import TrialLogger
 from nas.trained import TrainedTrials
 from reports.quality import quality_of
 from search_spaces.space.host_choices import hosts_in_words
@@ -50,6 +52,8 @@ class Watcher:
         self._looks, self._sums = Sparing(), Sparing()
         self._goal = 0
         self._workers: Workers | None = None
+        self.loggers: Sequence[TrialLogger] = ()
+        """Told of every epoch and every end; closed with the watcher."""
 
     @staticmethod
     def for_terminal() -> "Watcher":
@@ -72,6 +76,8 @@ class Watcher:
     ) -> None:
         if self._live:
             self._live.stop()
+        for logger in self.loggers:
+            logger.close()
 
     def begin_search(self, experiment: Experiment, ledger: Ledger, workers: Workers) -> None:
         """Begin the search phase: `search.trials` proposals, and the baselines."""
@@ -110,6 +116,8 @@ class Watcher:
     def progressed(self, proposal: Proposal, epoch: dict[str, Any]) -> None:
         """Take note of a finished epoch."""
         self._running[proposal.number] = (proposal, epoch)
+        for logger in self.loggers:
+            logger.epoch(self._phase, proposal, epoch)
 
     def paused(self, proposal: Proposal) -> None:
         """Take note that a training has reached a rung and waits for what is decided about it."""
@@ -119,6 +127,8 @@ class Watcher:
     def finished(self, proposal: Proposal, record: TrialRecord) -> None:
         """Take note of a finished, stopped or failed trial, and say so."""
         self._running.pop(proposal.number, None)
+        for logger in self.loggers:
+            logger.end(self._phase, proposal, record)
         if self._console is None:
             return
         self._look_ahead()

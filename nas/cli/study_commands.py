@@ -18,6 +18,7 @@ from nas.driver import search as run_search
 from nas.export import export_study
 from nas.progress import Watcher
 from nas.study_home import find_study
+from nas.tracking import Tracker
 from nas.view import open_study, read_view
 from reports import FrontRow, StudyView, TrialView, front_rows, write_report
 
@@ -68,6 +69,10 @@ def search(
     runtime_env: Annotated[
         Path | None, typer.Option(help="With ray: a YAML file with Ray's runtime environment of the nodes.")
     ] = None,
+    track: Annotated[
+        list[Tracker] | None,
+        typer.Option(help="Write trials down in a tracker too; mlflow and wandb with ray. May be repeated."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Start a search, or go on with it if its study exists."""
@@ -81,6 +86,7 @@ def search(
             workers=workers,
             device=device,
             ray=ray,
+            track=track or (),
             watcher=watcher,
             folder=folder,
             take_over=take_over,

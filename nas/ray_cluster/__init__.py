@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from nas.experiment import Resources
     from nas.ray_cluster.executor import RayExecutor
 
-__all__ = ["RaySettings", "make_executor"]
+__all__ = ["RaySettings", "make_executor", "prepare"]
 
 
 def make_executor(settings: RaySettings, resources: "Resources", workers: int | None, device: str) -> "RayExecutor":

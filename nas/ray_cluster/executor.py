@@ -97,6 +97,9 @@ class RayExecutor:
 
     def run(self, execution: Execution) -> None:
         """Run until the execution has nothing more to run and nothing is running. Raises as `Executor.run`."""
+        if not self._settings.is_local and self._device == "auto" and not self._resources["GPU"]:
+            wait = "write `resources: {gpu: 1}` to wait for GPUs"
+            execution.watcher.say(f"this cluster has no GPU now, so trials train on CPUs; {wait}")
         scratch = Path(tempfile.mkdtemp(prefix="nas-tune-"))
         exchange = Exchange.options(num_cpus=0).remote()  # type: ignore[attr-defined]
         outbox = Outbox(exchange, execution.folder)
@@ -131,8 +134,8 @@ class RayExecutor:
                 verbose=0,
                 raise_on_failed_trial=False,
                 callbacks=list(self._settings.callbacks),
-                trial_name_creator=_short_name,
-                trial_dirname_creator=_short_name,
+                trial_name_creator=_name,
+                trial_dirname_creator=_name,
                 _remote=False,  # the searcher writes to the study, and stays with it: also behind ray://
             )
 
@@ -205,5 +208,5 @@ def _room(cluster: Mapping[str, float], resources: Mapping[str, float]) -> int:
     return int(min((cluster.get(name, 0.0) / each + 1e-6 for name, each in resources.items() if each), default=1))
 
 
-def _short_name(trial: Any) -> str:
-    return str(trial.trial_id)
+def _name(trial: Any) -> str:
+    return f"{trial.config['number']}-{trial.config['architecture']}-{trial.trial_id}"

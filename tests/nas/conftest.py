@@ -61,6 +61,15 @@ def finished(experiments: Path, tmp_path_factory: pytest.TempPathFactory) -> nas
     return nas.search(str(experiments / "nsga2.yaml"), study, device="cpu", watcher=Watcher.quiet())
 
 
+@pytest.fixture(scope="session")
+def deterministic(experiments: Path) -> Path:
+    """The experiment of `finished`, as reproducible on a cluster as in the local pool."""
+    path = experiments / "deterministic.yaml"
+    text = (experiments / "nsga2.yaml").read_text()
+    path.write_text(text.replace("search: {sampler", "search: {deterministic: true, sampler"))
+    return path
+
+
 @pytest.fixture
 def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's cache folder of this test."""

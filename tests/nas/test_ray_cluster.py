@@ -3,8 +3,6 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from whole_search import check_whole, found
 
 import nas
 from nas.execution import MOST_ATTEMPTS, Execution, Rules
@@ -20,7 +19,6 @@ from nas.ledger_trial import Proposal
 from nas.progress import Watcher
 from nas.ray_cluster import RaySettings, make_executor
 from nas.study import Ledger
-from reports import StudyView
 from search_spaces.errors import InputError
 from trials import DataConfig, TrainConfig, TrialConfig
 
@@ -37,15 +35,6 @@ def cluster() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def deterministic(experiments: Path) -> Path:
-    """The experiment of `finished`, as reproducible on a cluster as in the local pool."""
-    path = experiments / "deterministic.yaml"
-    text = (experiments / "nsga2.yaml").read_text()
-    path.write_text(text.replace("search: {sampler", "search: {deterministic: true, sampler"))
-    return path
-
-
 class Meddler(Watcher):
     """A silent watcher that does something once, after so many epochs."""
 
@@ -58,22 +47,6 @@ class Meddler(Watcher):
         self.left -= 1
         if self.left == 0:
             self._act()
-
-
-def found(view: StudyView) -> list[tuple[object, ...]]:
-    """Return what was measured, to the bit; confirmations may come in any order."""
-    search = [(t.number, t.label, t.architecture.hash, t.record and t.record.loss) for t in view.search]
-    confirm = [(t.architecture.hash, t.record and (t.record.seed, t.record.test_loss)) for t in view.confirm]
-    return [*search, *sorted(confirm, key=str)]
-
-
-def check_whole(view: StudyView) -> None:
-    """Check that nothing is lost, nothing was run twice, and the budget is met exactly."""
-    for trials in (view.search, view.confirm):
-        assert all(trial.state == "complete" for trial in trials)
-        keys = [(t.architecture.hash, t.record.seed, t.record.epochs) for t in trials if t.record]
-        assert len(keys) == len(set(keys)) == len(trials)
-    assert sum(trial.role == "proposal" for trial in view.search) == 10
 
 
 def trial_processes() -> list[int]:
@@ -115,79 +88,6 @@ def test_on_a_cluster_a_search_does_not_wait_for_generations(experiments: Path, 
     assert workers >= 1
     check_whole(outcome.view)
     assert outcome.view.experiment["search"]["deterministic"] is False
-
-
-def test_a_driver_that_is_killed_on_ray_loses_nothing(
-    deterministic: Path, finished: nas.Outcome, tmp_path: Path
-) -> None:
-    study = tmp_path / "study"
-    command = [sys.executable, "-m", "nas", "search", str(deterministic), "--device", "cpu", "--executor", "ray"]
-    kept: set[tuple[object, ...]] = set()
-    for lines in (3, 5):
-        driver = subprocess.Popen([*command, "--study", str(study)], stdout=subprocess.PIPE, start_new_session=True)
-        assert driver.stdout
-        for _ in range(lines):
-            driver.stdout.readline()
-        driver.kill()
-        driver.wait()
-        driver.stdout.close()
-        now = {each for each in found(nas.open_study(study)) if each[-1] is not None}
-        assert kept <= now, "a finished trial was lost"
-        kept = now
-    # And from one executor to the other.
-    resumed = nas.search(str(deterministic), study, device="cpu", watcher=Watcher.quiet())
-    assert found(resumed.view) == found(finished.view)
-    check_whole(resumed.view)
-
-
-NODES = """
-import sys
-from pathlib import Path
-
-import nas
-from nas.progress import Watcher
-from nas.ray_cluster import RaySettings
-from nas.ray_cluster.environment import prepare
-
-prepare()
-import ray
-from ray.cluster_utils import Cluster
-
-
-class Saboteur(Watcher):
-    epochs = 0
-
-    def progressed(self, proposal, epoch):
-        super().progressed(proposal, epoch)
-        Saboteur.epochs += 1
-        if Saboteur.epochs == 4:
-            cluster.remove_node(nodes[0], allow_graceful=False)
-            cluster.add_node(num_cpus=1)
-            print("one node removed, another added", flush=True)
-
-
-if __name__ == "__main__":
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
-    cluster.wait_for_nodes()
-    settings = RaySettings(address=cluster.address)
-    nas.search(sys.argv[1], Path(sys.argv[2]), device="cpu", ray=settings, watcher=Saboteur(None))
-"""
-
-
-@pytest.mark.slow
-def test_a_node_that_dies_and_another_that_comes_change_nothing(
-    deterministic: Path, finished: nas.Outcome, tmp_path: Path
-) -> None:
-    (tmp_path / "nodes.py").write_text(NODES)
-    command = [sys.executable, str(tmp_path / "nodes.py"), str(deterministic), str(tmp_path / "study")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["", *sys.path]).strip(os.pathsep)}
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment)
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    assert "one node removed, another added" in ran.stdout
-    view = nas.open_study(tmp_path / "study")
-    assert found(view) == found(finished.view)
-    check_whole(view)
 
 
 CONFIG = TrialConfig(

@@ -43,7 +43,9 @@ def test_tensorboard_has_the_curves_and_figures_of_every_trial(experiments: Path
         watcher=Watcher.quiet(),
     )
     for phase, trials in (("search", outcome.view.search), ("confirm", outcome.view.confirm)):
-        folders = {int(path.name.partition("-")[0]): path for path in (tmp_path / "study/tensorboard" / phase).iterdir()}
+        folders = {
+            int(path.name.partition("-")[0]): path for path in (tmp_path / "study/tensorboard" / phase).iterdir()
+        }
         assert set(folders) == {trial.number for trial in trials}
         trial = trials[-1]
         assert trial.record

@@ -11,7 +11,8 @@ import pytest
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "cluster" / "search.sbatch"
 BASH = "#!/bin/bash\n"
-LOG = 'log() { printf "%s|" "$@" >> "$LOG"; echo >> "$LOG"; }\n'
+# One write for a line: these commands run side by side.
+LOG = 'log() { local line; printf -v line "%s|" "$@"; printf "%s\\n" "$line" >> "$LOG"; }\n'
 COMMANDS = {
     "scontrol": 'log scontrol "$@"\n[[ $1 != show ]] || printf "%s\\n" $NODES\n',
     "getent": '[[ -z $IP ]] || printf "%s STREAM\\n" "$IP" 10.0.0.99\n',

@@ -50,15 +50,26 @@ class Meddler(Watcher):
 
 
 def trial_processes() -> list[int]:
-    """Return the processes of Ray's actors that run trials."""
-    pids = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    """Return the processes of this test's Ray that run trials."""
+    return [pid for pid in children_of(os.getpid()) if name_of(pid).startswith("ray::ImplicitFunc")]
+
+
+def children_of(pid: int) -> list[int]:
+    """Return a process's children, theirs, and so on."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
         try:
-            if path.read_bytes().startswith(b"ray::ImplicitFunc"):
-                pids.append(int(path.parent.name))
+            found += map(int, path.read_text().split())
         except OSError:  # it has just ended
             continue
-    return pids
+    return found + [each for child in found for each in children_of(child)]
+
+
+def name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 @pytest.mark.usefixtures("cluster")

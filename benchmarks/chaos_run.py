@@ -154,12 +154,18 @@ class Chaos:
             processes=left,
             undisturbed=undisturbed,
         )
-        faults_done = {kind: self._done[kind] for kind in KINDS}
-        messages, counted = self._messages, len(self._drivers)
         return Found(
-            self._executor, self._storage, self._trials, faults_done, counted, invariants, self._looks, round(wall_s, 1),
-            undisturbed_s, messages,
-        )  # fmt: skip
+            executor=self._executor,
+            storage=self._storage,
+            trials=self._trials,
+            faults={kind: self._done[kind] for kind in KINDS},
+            starts=len(self._drivers),
+            invariants=invariants,
+            looks=self._looks,
+            wall_s=round(wall_s, 1),
+            undisturbed_s=undisturbed_s,
+            messages=self._messages,
+        )
 
     def _search_undisturbed(self) -> tuple[Snapshot, float]:
         """Run the same search in the local pool into a study of its own."""

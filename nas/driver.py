@@ -30,6 +30,7 @@ from nas.study_address import without_passwords
 from nas.study_home import CONFIRM, FOLDER, SEARCH, Driven, FolderHome, StudyHome, place_study
 from nas.study_plugins import PLUGINS, plugins_of_space, refuse_changed_plugins, require_plugins
 from nas.view import view_of
+from nas.weights import drop_unfinished
 from nas.work import run_task
 from reports import StudyView, write_report
 from reports.front import summarise_confirm
@@ -95,6 +96,7 @@ def search(
     home = place_study(study, name, folder)
     job = _check(experiment, home, data_dir, device, ray)
     with home.drive(take_over=take_over) as driven:
+        drop_unfinished(home.folder)
         ledgers = _open_ledgers(driven, home, job, command or _command())
         watcher = watcher or Watcher.for_terminal()
         executor = _make_executor(job, ledgers[0], workers, watcher)

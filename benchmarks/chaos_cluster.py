@@ -1,8 +1,9 @@
 """A Ray cluster of several nodes on this machine, whose nodes come and go."""
 
+import os
 import random
 import shutil
-from pathlib import Path
+import tempfile
 from typing import Any
 
 from chaos_processes import children_like
@@ -20,6 +21,9 @@ class Cluster:
 
     def __init__(self, num_nodes: int, pid: int) -> None:
         prepare()
+        # Ray notes the cluster's address there, over that of another one on this machine. Sockets want a short path.
+        self._place, self._before = tempfile.mkdtemp(prefix="ray-"), os.environ.get("RAY_TMPDIR")
+        os.environ["RAY_TMPDIR"] = self._place
         from ray.cluster_utils import Cluster as Simulated
 
         self._pid = pid
@@ -47,6 +51,9 @@ class Cluster:
 
     def close(self) -> None:
         """End all nodes and remove Ray's own files of this cluster."""
-        session = Path(self._cluster.head_node.get_session_dir_path())
         self._cluster.shutdown()
-        shutil.rmtree(session, ignore_errors=True)
+        shutil.rmtree(self._place, ignore_errors=True)
+        if self._before is None:
+            del os.environ["RAY_TMPDIR"]
+        else:
+            os.environ["RAY_TMPDIR"] = self._before

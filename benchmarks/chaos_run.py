@@ -25,6 +25,9 @@ TAG = "NAS_CHAOS"
 MOST_HITS = 2
 """Worker kills that may have met one trial: the third would fail it, which is promised, and no bit-equal search."""
 
+MOST_FAILURES = 3
+"""Drivers that end otherwise than they should before it is given up."""
+
 PATIENCE_S = 120.0
 """How long something that has to happen may take on a busy machine."""
 
@@ -68,7 +71,7 @@ def any_faults(moments: random.Random, executor: str, storage: str) -> Iterator[
     while True:
         (kind,) = moments.choices(list(kinds), list(kinds.values()))
         early = kind in ("driver", "torn") and moments.random() < 0.25
-        yield Fault(kind, 0 if early else moments.randrange(1, 9), moments.uniform(0, 8.0 if early else 1.0))
+        yield Fault(kind, 0 if early else moments.randrange(1, 7), moments.uniform(0, 8.0 if early else 1.0))
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ class Chaos:
         self._tag = uuid.uuid4().hex
         self._cluster: Cluster | None = None
         self._driver: subprocess.Popen[bytes] | None = None
+        self._next: Fault | None = None
         self._drivers: list[subprocess.Popen[bytes]] = []
         self._logs: dict[int, Path] = {}
         self._processes: set[Process] = set()
@@ -185,33 +189,35 @@ class Chaos:
     # Faults
 
     def _drive(self, faults: Iterator[Fault], deadline: float) -> None:
+        """Start drivers until one has come to the end of the search."""
         failures = 0
-        fault = next(faults, None)
-        while True:
-            driver = self._driver = self._driver if self._is_running() else self._start()
-            since = 0
-            while fault is not None and time.monotonic() < deadline and self._await(driver, fault, since):
-                self._look()
-                since = self._lines(driver)
-                self._commit(fault)
-                fault = next(faults, None)
-                if self._driver is not driver or driver.poll() is not None:
-                    break
-            if self._driver is not driver:
-                continue
-            if fault is None or time.monotonic() >= deadline:
-                self._await_end(driver)
-            code = driver.poll()
-            if code is None:
-                continue
+        while failures < MOST_FAILURES:
+            self._driver = self._start()
+            ended = self._harass(faults, deadline)
             self._look()
-            if code == 0:
+            if ended.returncode == 0:
                 return
-            if code not in (-signal.SIGKILL, 130):
-                self._blame(driver, f"exit code {code}")
+            if ended.returncode not in (-signal.SIGKILL, 130):
+                self._blame(ended, f"exit code {ended.returncode}")
                 failures += 1
-                if failures >= 3:
-                    return
+
+    def _harass(self, faults: Iterator[Fault], deadline: float) -> subprocess.Popen[bytes]:
+        """Bring faults about until the driver, or the one that took over from it, has ended; return that."""
+        assert self._driver is not None
+        since = 0
+        while time.monotonic() < deadline and (fault := self._next or next(faults, None)):
+            self._next = fault
+            if not self._await(self._driver, fault, since):
+                return self._driver
+            self._next, before, since = None, self._driver, self._lines(self._driver)
+            self._look()
+            self._commit(fault)
+            if self._driver is not before:
+                since = 0
+            if self._driver.poll() is not None:
+                return self._driver
+        self._await_end(self._driver)
+        return self._driver
 
     def _await(self, driver: subprocess.Popen[bytes], fault: Fault, since: int) -> bool:
         """Wait for a fault's moment; False: the driver ended by itself before."""
@@ -312,9 +318,6 @@ class Chaos:
     def _driver_pid(self) -> int:
         assert self._driver is not None
         return self._driver.pid
-
-    def _is_running(self) -> bool:
-        return self._driver is not None and self._driver.poll() is None
 
     def _command(self) -> list[str]:
         command = [sys.executable, "-m", "nas", "search", str(self._experiment), "--device", "cpu"]

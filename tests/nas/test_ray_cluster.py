@@ -273,3 +273,14 @@ def test_options_of_the_cluster_need_it(experiments: Path, run: Any) -> None:
     status, _, errors = run("search", experiments / "nsga2.yaml", "--address", "auto")
     assert status == 2
     assert "--address is for `--executor ray`" in errors
+
+
+def test_a_driver_that_was_taken_over_from_leaves_the_mark_of_the_next(tmp_path: Path) -> None:
+    from nas.ray_cluster.exchange import TOKEN, Outbox
+
+    with Outbox(None, tmp_path).marked_folder() as old:
+        following = Outbox(None, tmp_path).marked_folder()
+        new = following.__enter__()
+    assert old != new == (tmp_path / TOKEN).read_text()
+    following.__exit__(None, None, None)
+    assert list(tmp_path.iterdir()) == []

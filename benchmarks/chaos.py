@@ -28,7 +28,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from chaos_run import KINDS, Chaos, Found, any_faults
 
@@ -53,10 +52,9 @@ def main() -> None:
             print(f"--- {executor}, {given.storage}, {given.trials} trials", flush=True)
             found.append(_run(executor, given, 60 * given.minutes / len(executors)))
             _print(found[-1])
+            _write(given.out, found[-1], given)
     except KeyboardInterrupt:
         sys.exit("interrupted; nothing is left running")
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(_as_data(found), indent=2) + "\n")
     sys.exit(0 if all(invariant.ok for each in found for invariant in each.invariants) else 1)
 
 
@@ -84,13 +82,14 @@ def _print(found: Found) -> None:
     )
 
 
-def _as_data(found: list[Found]) -> dict[str, Any]:
-    searches = []
-    for each in found:
-        rows = [{**asdict(invariant), "ok": invariant.ok} for invariant in each.invariants]
-        searches.append({**asdict(each), "invariants": rows})
-    return {
-        "command": " ".join(["python", *sys.argv]),
+def _write(out: Path, found: Found, given: argparse.Namespace) -> None:
+    """Write a search's row in place of the one of that executor and storage that the file has."""
+    rows = json.loads(out.read_text()) if out.is_file() else []
+    rows = [row for row in rows if (row["executor"], row["storage"]) != (found.executor, found.storage)]
+    command = f"python benchmarks/chaos.py --trials {given.trials} --minutes {given.minutes:g} --seed {given.seed}"
+    command += f" --executor {given.executor} --storage {given.storage}{' --no-compare' * given.no_compare}"
+    facts = {
+        "command": command,
         "date": datetime.now(UTC).date().isoformat(),
         "versions": {
             "python": platform.python_version(),
@@ -98,8 +97,10 @@ def _as_data(found: list[Found]) -> dict[str, Any]:
         },
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
         "load_average": [round(value, 2) for value in os.getloadavg()],
-        "searches": searches,
     }
+    invariants = [{**asdict(invariant), "ok": invariant.ok} for invariant in found.invariants]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps([*rows, {**asdict(found), **facts, "invariants": invariants}], indent=2) + "\n")
 
 
 if __name__ == "__main__":

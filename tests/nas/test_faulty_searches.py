@@ -10,6 +10,7 @@ import pytest
 
 import nas
 from nas.execution import MOST_ATTEMPTS, MOST_FAILURES
+from reports import StudyView
 from search_spaces import plugins
 from search_spaces.attention import registry
 
@@ -24,16 +25,16 @@ from search_spaces.attention import register
 
 @register("faulty", kind="gate", paper="nobody")
 class Faulty(nn.Module):
-    """Change nothing, but FAULT where there are data."""
+    """Change nothing, and break down where there are data."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
 
     def forward(self, x):
-        if x.device.type != "meta" and os.environ.get("IS_FAULTY"):
-            with open(os.environ["IS_FAULTY"], "a") as file:
+        if x.device.type != "meta" and os.environ.get("LOG_OF_TRIES"):
+            with open(os.environ["LOG_OF_TRIES"], "a") as file:
                 file.write("tried\\n")
-            FAULT
+            BREAK_DOWN
         return x
 '''
 EXPERIMENT = """
@@ -54,12 +55,15 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
 
 
-def search(folder: Path, *, fault: str, place: str, limit: str = "") -> tuple[int, str, nas.StudyView]:
+def search(folder: Path, *, fault: str, place: str, limit: str = "") -> tuple[int, str, StudyView]:
     """Search from the command line in `folder`; return its exit code, its errors, and the study."""
-    (folder / f"{folder.name}_gate.py").write_text(MODULE.replace("FAULT", fault))
+    (folder / f"{folder.name}_gate.py").write_text(MODULE.replace("BREAK_DOWN", fault))
     (folder / "faulty.yaml").write_text(EXPERIMENT.replace("PLACE", place).replace("LIMIT", limit))
     command = [sys.executable, "-m", "nas", "search", "faulty.yaml", "--plugins", f"{folder.name}_gate.py"]
-    environment = os.environ | {"IS_FAULTY": str(folder / "tried"), "PYTHONPATH": os.pathsep.join(sys.path).strip(":")}
+    environment = os.environ | {
+        "LOG_OF_TRIES": str(folder / "tried"),
+        "PYTHONPATH": os.pathsep.join(sys.path).strip(":"),
+    }
     done = subprocess.run(
         [*command, "--device", "cpu", "--study", "study"],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,

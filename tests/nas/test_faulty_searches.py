@@ -90,6 +90,7 @@ def test_trials_that_always_crash_are_tried_again_twice_and_end_the_search_when_
     assert Counter(trial.state for trial in view.search)["running"] == 0
 
 
+@pytest.mark.slow
 def test_a_trial_that_hangs_fails_once_and_says_where_and_the_search_goes_on(tmp_path: Path) -> None:
     status, errors, view = search(
         tmp_path, fault="time.sleep(600)", place="layer3.0", limit=", time_limit: 20"

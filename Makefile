@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install quickstart test check papers
+.PHONY: install quickstart test check papers chaos
 
 install: $(STAMP)
 
@@ -29,3 +29,7 @@ check: install
 # Every parameter count that the papers print, beside ours.
 papers: install
 	$(BIN)/python benchmarks/papers.py
+
+# Searches whose workers, drivers and nodes are killed at random, and what must hold all the same; CHAOS="--trials 40".
+chaos: install
+	$(BIN)/python benchmarks/chaos.py $(CHAOS)

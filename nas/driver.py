@@ -31,6 +31,7 @@ from nas.study_home import CONFIRM, FOLDER, SEARCH, Driven, FolderHome, StudyHom
 from nas.study_plugins import PLUGINS, plugins_of_space, refuse_changed_plugins, require_plugins
 from nas.tracking import Tracker, make_callbacks, make_loggers
 from nas.view import view_of
+from nas.weights import drop_unfinished
 from nas.work import run_task
 from reports import StudyView, write_report
 from reports.front import summarise_confirm
@@ -99,6 +100,7 @@ def search(
     job = _check(experiment, home, data_dir, device, _with_trackers(ray, track, name))
     loggers = make_loggers(track, home.folder)
     with home.drive(take_over=take_over) as driven:
+        drop_unfinished(home.folder)
         ledgers = _open_ledgers(driven, home, job, command or _command())
         watcher = watcher or Watcher.for_terminal()
         watcher.loggers = loggers

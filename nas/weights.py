@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from nas.experiment import KeepConfig
+from nas.ray_cluster.settings import TOKEN
 from nas.study import Ledger
 from search_spaces import Architecture
 from trials.checkpoint import running_path
@@ -32,6 +33,13 @@ def drop_checkpoints(folder: Path, ledger: Ledger, keep: KeepConfig) -> None:
         unfinished_of = final_name(path)
         if (unfinished_of or path.name) not in names and (unfinished_of or not keeps_all):
             path.unlink(missing_ok=True)
+
+
+def drop_unfinished(folder: Path) -> None:
+    """Delete what processes that were killed left half-written in a study's folder; call it before any works there."""
+    written = [*(folder / "checkpoints").glob(".*"), *(folder / "weights").glob(".*")]
+    for path in (*folder.glob(f"{TOKEN}*"), *folder.glob(f".{TOKEN}*"), *filter(final_name, written)):
+        path.unlink(missing_ok=True)
 
 
 def keep_front(folder: Path, ledger: Ledger, keep: KeepConfig) -> None:

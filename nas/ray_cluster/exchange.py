@@ -11,11 +11,10 @@ from typing import Any
 
 import ray
 
+from nas.ray_cluster.settings import TOKEN
 from nas.whole_files import write_whole
 from nas.work import Task
 from trials.checkpoint import running_path
-
-TOKEN = ".nas-token"
 
 
 @ray.remote
@@ -66,7 +65,8 @@ class Outbox:
         try:
             yield token
         finally:
-            path.unlink(missing_ok=True)
+            if _text(path) == token:  # not that of a driver that has taken over
+                path.unlink(missing_ok=True)
 
     def send_checkpoints(self, task: Task) -> None:
         """Offer what a task goes on from, if it is there."""
@@ -85,6 +85,13 @@ class Outbox:
     def forget(self, task: Task) -> None:
         """Drop a task's files, which the folder has."""
         self.exchange.drop.remote([*checkpoints_of(task), task.weights])
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except OSError:
+        return None
 
 
 def checkpoints_of(task: Task) -> list[str]:

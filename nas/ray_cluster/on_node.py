@@ -10,7 +10,8 @@ import ray
 import torch
 from ray import tune
 
-from nas.ray_cluster.exchange import TOKEN, checkpoints_of
+from nas.ray_cluster.exchange import checkpoints_of
+from nas.ray_cluster.settings import TOKEN
 from nas.whole_files import write_whole
 from nas.work import Task, run_task
 from trials import DataConfig

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler
@@ -120,7 +121,9 @@ class Errors(FIFOScheduler):
         return {}  # Tune writes its own state down, which nobody reads
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
-        text = (trial.get_error() or "").partition("\n")[2].strip() or "no message"
+        # Tune's own way to the text looks into storage, where it is not yet.
+        written = Path(trial.error_file).read_text() if trial.error_file else ""
+        text = written.partition("\n")[2].strip() or "no message"
         if text.startswith("ray::"):  # an exception of the task, with its traceback
             text = f"Traceback on its node: {text}"
         begin = trial.run_metadata.start_time

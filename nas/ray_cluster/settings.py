@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+TOKEN = ".nas-token"
+"""The file in a study's folder by which a node knows that it sees the same."""
+
 
 @dataclass(frozen=True)
 class RaySettings:

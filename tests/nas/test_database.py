@@ -1,7 +1,10 @@
 """A study in a database: the same ledger, through a server that is stopped, and under a lease."""
 
 import json
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 from postgresql_server import Server
 from toy_search import Toy
 
+import nas
 from nas.database import MOST_BYTES_ON_MYSQL, Database, open_database
 from nas.lease import LEASES, Lease
 from nas.study import Ledger
@@ -263,3 +267,37 @@ def test_a_real_search_through_postgresql_from_the_command_line(
     written = [text for (text,) in server.query("SELECT value_json FROM study_user_attributes")]
     written += [path.read_text() for path in (files / "report").glob("*.html")]
     assert not any("se%26cret" in str(text) or "se&cret" in str(text) for text in written)
+
+
+@pytest.mark.server
+def test_a_whole_search_outlives_its_server_and_can_be_looked_at_meanwhile(
+    run: Run, server: Server, experiments: Path, finished: nas.Outcome, tmp_path: Path
+) -> None:
+    study, files, log = f"{server.url()}#outlived", tmp_path / "files", tmp_path / "errors"
+    command = [sys.executable, "-m", "nas", "search", str(experiments / "nsga2.yaml"), "--device", "cpu"]
+    with log.open("wb") as errors, subprocess.Popen(
+        [*command, "--study", study, "--folder", str(files)], stdout=subprocess.PIPE, stderr=errors
+    ) as driver:  # fmt: skip
+        assert driver.stdout is not None
+        for _ in range(4):
+            driver.stdout.readline()
+        status, out, problem = run("status", study, "--json")
+        assert status == 0, problem
+        assert json.loads(out)["counts"]["search"]["complete"] >= 3
+        assert run("report", study)[0] == 0
+        assert (files / "report" / "report.html").is_file()
+        assert driver.poll() is None, "it was to be looked at while it runs"
+        server.stop()
+        limit = time.monotonic() + 120
+        while b"does not answer" not in log.read_bytes() and time.monotonic() < limit:
+            time.sleep(0.1)
+        server.start()
+        driver.communicate(timeout=300)
+    assert driver.returncode == 0, log.read_text()
+    assert "answers again after" in log.read_text()
+    for name in ("search", "confirm"):
+        ours, whole = (
+            {(t.architecture.hash, t.record.seed, t.record.loss, t.record.test_loss) for t in trials if t.record}
+            for trials in (getattr(nas.open_study(study), name), getattr(finished.view, name))
+        )
+        assert ours == whole

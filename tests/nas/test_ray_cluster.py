@@ -146,14 +146,10 @@ def test_a_trial_whose_workers_always_die_fails_with_the_reason(ledger: Ledger, 
         def progressed(self, proposal: Proposal, epoch: dict[str, Any]) -> None:  # noqa: ARG002
             kill()
 
-    watcher = Killer(None)
-    longer = CONFIG.model_copy(update={"train": CONFIG.train.model_copy(update={"epochs": 40})})
-    ledger.add(ledger.architecture(ledger.trials()[0]), label="long", seed=1, epochs=40)
-    execution = Execution(ledger, ledger.take, tmp_path, longer, Rules(), watcher, in_order=False)
+    execution = Execution(ledger, ledger.take, tmp_path, CONFIG, Rules(), Killer(None), in_order=False)
     with make_executor(HERE, Resources(), 1, "cpu") as executor:
         executor.run(execution)
-    trial = next(t for t in ledger.trials() if t.user_attrs["label"] == "long")
-    assert trial.user_attrs["reason"].startswith(f"the worker died {MOST_ATTEMPTS} times")
+    assert ledger.trials()[0].user_attrs["reason"].startswith(f"the worker died {MOST_ATTEMPTS} times: The actor died")
 
 
 @pytest.mark.usefixtures("cluster")
@@ -184,3 +180,14 @@ def test_options_of_the_cluster_need_it(experiments: Path, run: Any) -> None:
     status, _, errors = run("search", experiments / "nsga2.yaml", "--address", "auto")
     assert status == 2
     assert "--address is for `--executor ray`" in errors
+
+
+def test_a_driver_that_was_taken_over_from_leaves_the_mark_of_the_next(tmp_path: Path) -> None:
+    from nas.ray_cluster.exchange import TOKEN, Outbox
+
+    with Outbox(None, tmp_path).marked_folder() as old:
+        following = Outbox(None, tmp_path).marked_folder()
+        new = following.__enter__()
+    assert old != new == (tmp_path / TOKEN).read_text()
+    following.__exit__(None, None, None)
+    assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ from toy_search import Toy
 from nas.experiment import KeepConfig
 from nas.parameters import Draw
 from nas.study import Ledger
-from nas.weights import checkpoint_path, drop_checkpoints, keep_front, weights_path
+from nas.weights import checkpoint_path, drop_checkpoints, drop_unfinished, keep_front, weights_path
 from trials.checkpoint import running_path
 
 
@@ -66,3 +66,13 @@ def test_checkpoints_of_trials_that_are_over_go_unless_all_are_asked_for(
     gone = {unfinished} if keep.checkpoints == "all" else {unfinished, *over}
     assert before - set((tmp_path / "checkpoints").iterdir()) == gone
     assert len(before - gone) >= 3  # the waiting trial's two, and what it is just writing
+
+
+def test_what_was_being_written_when_a_process_was_killed_goes(tmp_path: Path) -> None:
+    kept = ["driver.lock", ".driver.lock-x1", "weights/a-seed0-epochs2.safetensors", "checkpoints/a-seed0.pt"]
+    left = ["weights/.a-seed0-epochs2.safetensors-x1_y", "checkpoints/.a-seed0.pt-x1", ".nas-token", "..nas-token-x1"]
+    for name in (*kept, *left):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    drop_unfinished(tmp_path)
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()) == sorted(kept)

@@ -14,7 +14,7 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +24,7 @@ from optuna.storages.journal._file import BaseJournalFileLock  # not exported; i
 from optuna.storages.journal._storage import JournalStorageReplayResult
 
 from nas.distributions import decoded
+from nas.json_values import parsed
 from search_spaces.errors import InputError
 
 JOURNAL = "journal.log"
@@ -66,7 +67,40 @@ def read_storage(folder: Path) -> JournalStorage:
     return _replay(_ReadOnlyJournal(str(path), _Flock(path)))
 
 
-class _Journal(JournalFileBackend):
+class _Reader(JournalFileBackend):
+    """Optuna's journal file with a faster parser, to be read on from where it was read up to."""
+
+    def __init__(self, file_path: str, lock_obj: BaseJournalFileLock) -> None:
+        super().__init__(file_path, lock_obj)
+        self._behind = 0, 0  # lines and bytes
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """Yield the operations from a number on, without what is being written at the end.
+
+        Raises:
+            ValueError: A line before the last is none.
+        """
+        number, offset = self._behind if self._behind[0] <= log_number_from else (0, 0)
+        with open(self._file_path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(offset)
+            for line in file:
+                offset += len(line)
+                if offset > size or not line.endswith(b"\n"):
+                    return
+                try:
+                    log = parsed(line)
+                except ValueError:
+                    if offset < size:
+                        raise
+                    return
+                number += 1
+                self._behind = number, offset
+                if number > log_number_from:
+                    yield log
+
+
+class _Journal(_Reader):
     """Journal file whose every append is there as a whole or not at all, also when the disk is full."""
 
     def __init__(self, file_path: str, lock_obj: BaseJournalFileLock, guard: Callable[[], None] | None) -> None:
@@ -93,7 +127,7 @@ class _Journal(JournalFileBackend):
             self._flock.release()
 
 
-class _ReadOnlyJournal(JournalFileBackend):
+class _ReadOnlyJournal(_Reader):
     def append_logs(self, logs: list[dict[str, Any]]) -> NoReturn:
         raise NotImplementedError("the journal was opened for reading only")
 

@@ -16,12 +16,12 @@ import threading
 import uuid
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock  # not exported; its two subclasses are
-from optuna.storages.journal._storage import JournalStorageReplayResult
+from optuna.storages.journal._storage import JournalOperation, JournalStorageReplayResult
 
 from nas.distributions import decoded
 from nas.json_values import parsed
@@ -61,14 +61,30 @@ def read_storage(folder: Path) -> JournalStorage:
     Raises:
         InputError: There is no journal, or it is damaged before its last line.
     """
+    return _replay(_ReadOnlyJournal(*_existing(folder)))
+
+
+def read_studies(folder: Path) -> JournalStorage:
+    """Open the journal in `folder` for what it says of its studies themselves: their trials are passed over unread.
+
+    Raises:
+        InputError: There is no journal, or it is damaged in what was read.
+    """
+    return _replay(_JournalOfStudies(*_existing(folder)))
+
+
+def _existing(folder: Path) -> "tuple[str, _Flock]":
     path = folder / JOURNAL
     if not path.is_file():
         raise InputError(f"{folder} holds no study: there is no {JOURNAL} in it")
-    return _replay(_ReadOnlyJournal(str(path), _Flock(path)))
+    return str(path), _Flock(path)
 
 
 class _Reader(JournalFileBackend):
     """Optuna's journal file with a faster parser, to be read on from where it was read up to."""
+
+    passed_over: tuple[bytes, ...] = ()
+    """How lines begin that are not read."""
 
     def __init__(self, file_path: str, lock_obj: BaseJournalFileLock) -> None:
         super().__init__(file_path, lock_obj)
@@ -88,6 +104,8 @@ class _Reader(JournalFileBackend):
                 offset += len(line)
                 if offset > size or not line.endswith(b"\n"):
                     return
+                if line.startswith(self.passed_over):
+                    continue
                 try:
                     log = parsed(line)
                 except ValueError:
@@ -130,6 +148,10 @@ class _Journal(_Reader):
 class _ReadOnlyJournal(_Reader):
     def append_logs(self, logs: list[dict[str, Any]]) -> NoReturn:
         raise NotImplementedError("the journal was opened for reading only")
+
+
+class _JournalOfStudies(_ReadOnlyJournal):
+    passed_over = tuple(f'{{"op_code":{op:d},'.encode() for op in JournalOperation if "TRIAL" in op.name)
 
 
 class _Flock(BaseJournalFileLock):
@@ -199,10 +221,23 @@ def _replay(backend: JournalFileBackend) -> JournalStorage:
 
 
 def _cut_torn_line(path: Path) -> None:
-    data = path.read_bytes()
-    start = data.rfind(b"\n", 0, max(len(data) - 1, 0)) + 1
-    if start < len(data) and not _is_whole(data[start:]):
+    with open(path, "rb") as file:
+        start, line = _last_line(file)
+    if line and not _is_whole(line):
         os.truncate(path, start)
+
+
+def _last_line(file: BinaryIO) -> tuple[int, bytes]:
+    """Return where the last line begins, and the line; only the end of the file is read."""
+    end = file.seek(0, os.SEEK_END)
+    size = 1 << 20
+    while True:
+        start = file.seek(max(0, end - size))
+        data = file.read(end - start)
+        newline = data.rfind(b"\n", 0, max(len(data) - 1, 0))
+        if newline >= 0 or start == 0:
+            return start + newline + 1, data[newline + 1 :]
+        size *= 4
 
 
 def _is_whole(line: bytes) -> bool:

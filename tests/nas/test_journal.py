@@ -11,7 +11,7 @@ import optuna
 import pytest
 from toy_search import fork
 
-from nas.journal import JOURNAL, open_storage, read_storage
+from nas.journal import JOURNAL, open_storage, read_storage, read_studies
 from search_spaces.errors import InputError
 
 
@@ -127,6 +127,29 @@ def test_a_reader_reads_on_from_where_it_was_and_from_the_start_when_asked_again
     assert [log["user_attr"] for log in journal.read_logs(3)] == [{"third": 3}]
     assert [log.get("user_attr") for log in journal.read_logs(1)] == [{"first": 1}, {"second": 2}, {"third": 3}]
     assert list(journal.read_logs(4)) == []
+
+
+def test_a_torn_line_longer_than_any_block_is_cut_too(tmp_path: Path) -> None:
+    whole = write_study(tmp_path)
+    long = b'{"op_code":2,"text":"' + b"x" * 3_000_000
+    (tmp_path / JOURNAL).write_bytes(whole + long)
+    open_storage(tmp_path)
+    assert (tmp_path / JOURNAL).read_bytes() == whole
+    (tmp_path / JOURNAL).write_bytes(long)
+    open_storage(tmp_path)
+    assert (tmp_path / JOURNAL).read_bytes() == b""
+
+
+def test_what_studies_say_of_themselves_is_read_without_their_trials(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    study = optuna.load_study(study_name="s", storage=open_storage(tmp_path))
+    study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+    study.set_user_attr("third", 3)
+    reader = read_studies(tmp_path)
+    assert attributes(reader) == {"first": 1, "second": 2, "third": 3}
+    assert reader.get_all_trials(study._study_id) == []
+    study.set_user_attr("fourth", 4)
+    assert attributes(reader)["fourth"] == 4
 
 
 def test_each_line_is_one_operation(tmp_path: Path) -> None:

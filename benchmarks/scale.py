@@ -5,9 +5,9 @@ and progress of a search that is not deterministic. A trial takes a lognormal ti
 training, so that the driver is asked as often as thousands of workers would ask it. Idle is a worker between the end of
 a trial and the beginning of its next; the time after the last trial was handed out counts for nobody.
 
-*Simulated*: a search of `--far-workers` workers and `--far-trials` trials of `--far-mean` seconds each. Workers that are
-done queue for the driver, who serves one at a time. The time it takes is the one measured above, growing with the number
-of trials as `overhead.json` says, linearly beyond what was measured; so are memory, journal and time to open.
+*Simulated*: a search of `--far-workers` workers and `--far-trials` trials of `--far-mean` seconds each. Workers that
+are done queue for the driver, who serves one at a time. The time it takes is the one measured above, growing with the
+number of trials as `overhead.json` says, linearly beyond what was measured; so are memory, journal and time to open.
 
     python benchmarks/overhead.py
     python benchmarks/scale.py
@@ -107,9 +107,7 @@ def measure(space: SearchSpace, workers: int, mean_s: float, trials: int, sample
             watcher.begin_search(Experiment("scale", config, space, {}), ledger, workplace)
             task = TrialConfig(data=DataConfig.model_validate(data), train=train)
             began, cpu = time.perf_counter(), time.process_time()
-            workplace.run(
-                Execution(ledger, proposer.next, Path(scratch), task, Rules(), watcher, in_order=False)
-            )
+            workplace.run(Execution(ledger, proposer.next, Path(scratch), task, Rules(), watcher, in_order=False))
             total_s, cpu = time.perf_counter() - began, time.process_time() - cpu
             assert ledger.counts().trained == trials
     until = workplace.handed_out_at[-1] - began

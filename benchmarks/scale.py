@@ -6,8 +6,9 @@ training, so that the driver is asked as often as thousands of workers would ask
 a trial and the beginning of its next; the time after the last trial was handed out counts for nobody.
 
 *Simulated*: a search of `--far-workers` workers and `--far-trials` trials of `--far-mean` seconds each. Workers that
-are done queue for the driver, who serves one at a time. The time it takes is the one measured above, growing with the
-number of trials as `overhead.json` says, linearly beyond what was measured; so are memory, journal and time to open.
+are done queue for the driver, who serves one at a time. The time it takes is the one measured above, as CPU time (what
+an idle machine would need, but for the disk) and as it was on this machine, growing with the number of trials as
+`overhead.json` says, linearly beyond what was measured; so are memory, journal and time to open.
 
     python benchmarks/overhead.py
     python benchmarks/scale.py
@@ -30,7 +31,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from no_training import EPOCHS, made_up
 from overhead import OBJECTIVES, fill, no_fsync
 from rich.console import Console
@@ -58,7 +58,7 @@ class Waiting:
     mean_s: float
     template: dict[str, Any]
     idle_s: float = 0.0
-    """Between the end of a trial and the next, of all workers, as long as there is a next."""
+    """Between the end of a trial and the next, of all workers, as long as there is a next; their first is none."""
     slept_s: float = 0.0
     handed_out_at: list[float] = field(default_factory=list)
 
@@ -72,7 +72,10 @@ class Waiting:
             while idle and (task := execution.next("cpu")) is not None:
                 now = time.perf_counter()
                 self.handed_out_at.append(now)
-                self.idle_s += now - idle.pop(0)
+                if len(self.handed_out_at) > self.num_workers:
+                    self.idle_s += now - idle.pop(0)
+                else:  # its first
+                    idle.pop(0)
                 length = self.mean_s * dice.lognormvariate(-(SIGMA**2) / 2, SIGMA)
                 found = {"architecture": task[1].architecture, "accuracy": dice.random(), "macs": dice.randrange(10**9)}
                 heapq.heappush(running, (now + length, task[0], {**self.template, **found}))
@@ -110,7 +113,7 @@ def measure(space: SearchSpace, workers: int, mean_s: float, trials: int, sample
             workplace.run(Execution(ledger, proposer.next, Path(scratch), task, Rules(), watcher, in_order=False))
             total_s, cpu = time.perf_counter() - began, time.process_time() - cpu
             assert ledger.counts().trained == trials
-    until = workplace.handed_out_at[-1] - began
+    until, full = workplace.handed_out_at[-1] - began, workplace.handed_out_at[workers - 1] - began
     return {
         "workers": workers,
         "trials": trials,
@@ -118,6 +121,7 @@ def measure(space: SearchSpace, workers: int, mean_s: float, trials: int, sample
         "sampler": sampler,
         "wall_s": round(total_s, 1),
         "trials_per_s": round(trials / until, 1),
+        "all_working_after_s": round(full, 1),
         "idle_share": round(workplace.idle_s / (workers * until), 4),
         "driver_busy_share": round(1 - workplace.slept_s / total_s, 3),
         "driver_ms": round(1e3 * (total_s - workplace.slept_s) / trials, 2),
@@ -149,21 +153,17 @@ def sizes(space: SearchSpace, trials: int) -> dict[str, float]:
     return {name: round(value / trials, 3) for name, value in zip(names, (journal, memory, 1e3 * open_s), strict=True)}
 
 
-def growth(executor: str) -> tuple[float, float] | None:
-    """Return the driver's CPU ms per trial at 0 trials and for each trial more, from overhead.json; None: not there."""
-    try:
-        rows = json.loads((RESULTS / "overhead.json").read_text())["rows"]
-    except FileNotFoundError:
-        return None
+def growth() -> float:
+    """Return by how many ms the driver's CPU time per trial grows with each trial, from overhead.json."""
+    rows = json.loads((RESULTS / "overhead.json").read_text())["rows"]
+    what = ("journal", "local", "nsga2")
     points = [
         (row["trials"], row["driver_cpu_ms"])
         for row in rows
-        if (row["storage"], row["executor"], row["sampler"]) == ("journal", executor, "nsga2") and row["trials"] >= 1000
+        if (row["storage"], row["executor"], row["sampler"]) == what and row["trials"] >= 1000
     ]
-    if len(points) < 2:
-        return None
-    slope, intercept = np.polyfit(*np.array(points).T, 1)
-    return float(intercept), max(0.0, float(slope))
+    (few, few_ms), (many, many_ms) = min(points), max(points)
+    return max(0.0, (many_ms - few_ms) / (many - few)) if many > few else 0.0
 
 
 def simulate(workers: int, trials: int, mean_s: float, base_ms: float, slope_ms: float) -> dict[str, Any]:
@@ -202,6 +202,7 @@ def main() -> None:
     parser.add_argument("--far-workers", type=int, nargs="+", default=[64, 1000])
     parser.add_argument("--far-trials", type=int, default=100_000)
     parser.add_argument("--far-mean", type=float, nargs="+", default=[60.0, 300.0])
+    parser.add_argument("--only-simulate", action="store_true", help="from what the file holds already")
     parser.add_argument("--out", type=Path, default=RESULTS / "scale.json")
     given = parser.parse_args()
     space = load_space(given.space)
@@ -214,22 +215,21 @@ def main() -> None:
         "measured": [],
         "simulated": [],
     }
-    facts["per_trial"] = sizes(space, given.sized)
-    for workers in given.workers:
+    if given.only_simulate:
+        facts = {**json.loads(given.out.read_text()), "simulated": []}
+    else:
+        facts["per_trial"] = sizes(space, given.sized)
+    for workers in [] if given.only_simulate else given.workers:
         for mean_s in given.mean:
             trials = round(workers * given.seconds / mean_s)
             facts["measured"].append(measure(space, workers, mean_s, trials, given.sampler))
             print(facts["measured"][-1], flush=True)
-    served_ms = statistics.median(row["driver_ms"] for row in facts["measured"])
-    for executor in ("local", "ray"):
-        grows = growth(executor)
-        if grows is None:
-            continue
-        base_ms = served_ms if executor == "local" else grows[0]
+    for basis in ("driver_cpu_ms", "driver_ms"):
+        base_ms = statistics.median(row[basis] for row in facts["measured"])
         for workers in given.far_workers:
             for mean_s in given.far_mean:
-                row = simulate(workers, given.far_trials, mean_s, base_ms, grows[1])
-                facts["simulated"].append({"executor": executor, **row})
+                row = simulate(workers, given.far_trials, mean_s, base_ms, growth())
+                facts["simulated"].append({"basis": basis, **row})
                 print(facts["simulated"][-1], flush=True)
     per_trial = facts["per_trial"]
     facts["far"] = {

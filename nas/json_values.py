@@ -7,7 +7,7 @@ import orjson
 
 
 def parsed(text: bytes | str) -> Any:
-    """Return what `json.loads` returns, four times as fast where the text is strict JSON (benchmarks/opening.py).
+    """Return what `json.loads` returns, faster where the text is strict JSON (`benchmarks/storages.py`).
 
     Python writes NaN and infinities, which JSON does not know: such a text is read by Python's own parser. Integers
     beyond 64 bits come back as floats; no record holds one.

@@ -53,5 +53,5 @@ def keep_front(folder: Path, ledger: Ledger, keep: KeepConfig) -> None:
     for trial in ledger.front.left_behind():
         if trial.user_attrs["role"] == "proposal" and keep.weights == "front":
             attrs = trial.user_attrs
-            # By the id that is noted: to read ten thousand architectures would take a minute of a restart.
+            # By the id that is noted: a search that goes on would otherwise read every architecture.
             _weights_path(folder, attrs["id"], attrs["seed"], attrs["epochs"]).unlink(missing_ok=True)

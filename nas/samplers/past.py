@@ -1,6 +1,6 @@
 """What a study's trials are to an evolution: their genes and values, each read once.
 
-A draw among ten thousand trials would otherwise take a tenth of a second to read them all again.
+To read them all again would make each draw slower than the last.
 """
 
 from bisect import bisect

@@ -19,6 +19,14 @@ def no_training(task: Task, _report: Any) -> dict[str, Any]:
     return made_up(Architecture.from_dict(task.architecture), task.seed)
 
 
+def no_training_on_node(config: dict[str, Any], node: Any) -> None:
+    """Do what a node of a Ray cluster does, but for the training; the trainable of Tune's function API."""
+    from nas.ray_cluster import on_node
+
+    on_node.run_task = no_training
+    on_node.train(config, node)
+
+
 def made_up(architecture: Architecture, seed: int) -> dict[str, Any]:
     dice = random.Random(architecture.hash)
     proposal = Proposal(0, architecture, seed, EPOCHS, "proposal", None, EPOCHS)

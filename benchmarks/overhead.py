@@ -4,11 +4,14 @@ A study is filled up by writing trials directly, in the states and sizes of real
 `--space`, records with 24 epochs), but for the last `--last`; these are searched as `nas search` does: proposer,
 sampler, ledger, executor and the progress on a console that goes nowhere. The trial function only makes up a record,
 
-- `inline`: in the driver's process, when it is waited for;
-- `local`: in the worker processes of `LocalPool`, which are warm.
+- `inline`: in the driver's process;
+- `local`: in the worker processes of `LocalPool`, which are warm;
+- `ray`: in trials of Ray Tune on this machine, which do all that they do on a cluster's node but the training.
 
-The time of a trial is that between two results; of it, what the sampler took is told apart. Opening is the time to read
-the storage and to make the ledger of it, in a process that has imported everything.
+The time of a trial is that between two results; of it, what the sampler took is told apart. The driver's CPU time per
+trial says how many trials it can serve, whatever else the machine does. Until the first result (`first_s`) workers
+start, and the sampler reads the study. Opening is the time to read the storage and to make the ledger of it, in a
+process that has imported everything.
 
     python benchmarks/overhead.py [--sizes 100 1000 10000] [--postgresql URL]
 """
@@ -31,19 +34,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from no_training import EPOCHS, made_up, no_training
+from no_training import EPOCHS, made_up, no_training, no_training_on_node
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
+from nas import ray_cluster
+from nas.execution import Execution, Rules
 from nas.executor import Executor
-from nas.experiment import Experiment, ExperimentConfig, load_space
-from nas.local_pool import Done, Event, LocalPool
+from nas.experiment import Experiment, ExperimentConfig, Resources, load_space
+from nas.local_executor import LocalExecutor
+from nas.local_pool import LocalPool
 from nas.parameters import ByKnob
 from nas.progress import Watcher
 from nas.proposer import Proposer, SearchPlan
 from nas.study import Ledger
 from nas.study_home import SEARCH, StudyHome, place_study
-from nas.work import Task
 from search_spaces import SearchSpace
 from trials import DataConfig, TrainConfig, TrialConfig
 
@@ -52,10 +57,9 @@ RESULTS = Path(__file__).parent / "results" / "overhead.json"
 
 
 class Inline:
-    """A pool without processes: a task is done when it is waited for."""
+    """An executor without processes: a task is done when it is handed out."""
 
-    def __init__(self, _workers: int) -> None:
-        self._task: tuple[int, Task] | None = None
+    num_workers = 1
 
     def __enter__(self) -> "Inline":
         return self
@@ -63,27 +67,26 @@ class Inline:
     def __exit__(self, *_: object) -> None:
         return
 
-    @property
-    def num_idle(self) -> int:
-        return int(self._task is None)
-
-    def submit(self, key: int, task: Task) -> None:
-        self._task = key, task
-
-    def wait(self, timeout: float) -> list[Event]:  # noqa: ARG002
-        assert self._task
-        (key, task), self._task = self._task, None
-        return [Done(key, no_training(task, None))]
-
-    def kill(self) -> None:
-        self._task = None
+    def run(self, execution: Execution) -> None:
+        while (task := execution.next("cpu")) is not None:
+            execution.finished(task[0], no_training(task[1], None))
+            execution.tidy()
 
 
-EXECUTORS: dict[str, Callable[[int], Any]] = {
-    "inline": Inline,
-    "local": lambda workers: LocalPool(workers, no_training, threads_per_worker=1),
-}
-"""Pools by name, each made of a number of workers; a further executor is a further entry."""
+def local(workers: int) -> Executor:
+    return LocalExecutor(LocalPool(workers, no_training, threads_per_worker=1), ["cpu"])
+
+
+def ray(workers: int) -> Executor:
+    made = ray_cluster.make_executor(ray_cluster.RaySettings(), Resources(), workers, "cpu")
+    import nas.ray_cluster.executor as module
+
+    module.train = no_training_on_node
+    return made
+
+
+EXECUTORS: dict[str, Callable[[int], Executor]] = {"inline": lambda _: Inline(), "local": local, "ray": ray}
+"""Executors by name, each made for a number of workers; a further one is a further entry."""
 
 
 def fill(storage: Any, study_id: int, space: SearchSpace, count: int) -> None:
@@ -155,10 +158,10 @@ def measure(
             study_id = driven.storage.get_study_id_from_name(home.optuna_name(SEARCH))
             fill(driven.storage, study_id, space, max(0, missing))
     del ledger, driven
-    began = time.perf_counter()
+    began, began_cpu = time.perf_counter(), time.process_time()
     with home.drive(take_over=False) as driven:
         ledger = Ledger.open(driven.storage, home.optuna_name(SEARCH), OBJECTIVES)
-        open_s = time.perf_counter() - began
+        open_s, open_cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
         config = ExperimentConfig.model_validate(
             {
                 "space": "digits-gates",
@@ -168,26 +171,30 @@ def measure(
                 "confirm": {"top": 0},
             }
         )
+        deterministic = executor != "ray"  # as `nas search` has it, unless it is told otherwise
         experiment = Experiment("overhead", config, space, {})
-        plan = SearchPlan(sampler, size, 0, 0, EPOCHS, deterministic=True)
+        plan = SearchPlan(sampler, size, 0, 0, EPOCHS, deterministic=deterministic)
         proposer = Proposer(ledger, space, plan)
         sampling = Timed(proposer._sampler, ("draw", "follow", "adopt"))
         watcher = Watcher(Console(file=io.StringIO(), width=10_000))
         ends: list[float] = []
+        cpu: list[float] = []
         real = ledger.record
 
         def record(*arguments: Any) -> None:
             real(*arguments)
             ends.append(time.perf_counter())
+            cpu.append(time.process_time())
 
         ledger.record = record  # type: ignore[method-assign]
         train = TrainConfig(epochs=EPOCHS, batch_size=64, lr=0.1)
         trial = TrialConfig(data=DataConfig(source="digits", validation=360), train=train)
-        with EXECUTORS[executor](workers) as pool, tempfile.TemporaryDirectory() as folder:
-            watcher.begin_search(experiment, ledger, workers)
+        with EXECUTORS[executor](workers) as workplace, tempfile.TemporaryDirectory() as folder:
+            watcher.begin_search(experiment, ledger, workplace)
             start = time.perf_counter()
-            Executor(pool, Path(folder), trial, ["cpu"], watcher).run(ledger, proposer.next, in_order=True)
-            total_s = time.perf_counter() - start
+            workplace.run(
+                Execution(ledger, proposer.next, Path(folder), trial, Rules(), watcher, in_order=deterministic)
+            )
         gaps_ms = [1e3 * (b - a) for a, b in pairwise(ends)]
         assert ledger.counts().trained == size
     quarters = statistics.quantiles(gaps_ms, n=20)
@@ -195,10 +202,13 @@ def measure(
         "trials": size,
         "timed": len(ends),
         "open_s": round(open_s, 3),
+        "open_cpu_s": round(open_cpu_s, 3),
+        "first_s": round(ends[0] - start, 3),
         "median_ms": round(statistics.median(gaps_ms), 2),
-        "mean_ms": round(1e3 * total_s / len(ends), 2),
+        "mean_ms": round(statistics.mean(gaps_ms), 2),
         "p5_ms": round(quarters[0], 2),
         "p95_ms": round(quarters[-1], 2),
+        "driver_cpu_ms": round(1e3 * (cpu[-1] - cpu[0]) / len(gaps_ms), 2),
         "sampler_mean_ms": round(1e3 * sampling.seconds / len(ends), 2),
     }
 
@@ -216,8 +226,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     space = load_space(given.space)
-    rows = []
-    head = ("storage", "executor", "sampler", "trials", "open s", "median ms", "5 to 95 %", "mean ms", "of it sampler")
+    head = (
+        "storage",
+        "executor",
+        "sampler",
+        "trials",
+        "open s",
+        "first s",
+        "median ms",
+        "5 to 95 %",
+        "mean ms",
+        "driver's CPU ms",
+        "sampler ms",
+    )
     print(" | ".join(head))
     with tempfile.TemporaryDirectory() as scratch:
         for storage in given.storages:
@@ -237,20 +258,39 @@ def main() -> None:
                         home = place_study(where, name, place / "files" if storage != "journal" else None)
                         found = measure(home, space, sampler, executor, size, min(given.last, size), given.workers)
                         row = {"storage": storage, "executor": executor, "sampler": sampler, **found}
-                        rows.append(row)
-                        cells = (storage, executor, sampler, size, row["open_s"], row["median_ms"])
+                        write(given.out, [row])
+                        cells = (storage, executor, sampler, size, row["open_s"], row["first_s"], row["median_ms"])
                         spread = f"{row['p5_ms']} to {row['p95_ms']}"
-                        print(*cells, spread, row["mean_ms"], row["sampler_mean_ms"], sep=" | ", flush=True)
+                        print(
+                            *cells,
+                            spread,
+                            row["mean_ms"],
+                            row["driver_cpu_ms"],
+                            row["sampler_mean_ms"],
+                            sep=" | ",
+                            flush=True,
+                        )
                         shutil.rmtree(place)
-    packages = ("optuna", "sqlalchemy", "psycopg", "torch", "numpy")
-    facts = {
+
+
+def write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the rows; what the file holds of other storages, executors, samplers and sizes stays."""
+    packages = ("optuna", "orjson", "sqlalchemy", "psycopg", "ray", "torch", "numpy")
+    own = {
         "command": " ".join(["python", *("URL" if "://" in word else word for word in sys.argv)]),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores",
         "load_average": [round(value, 2) for value in os.getloadavg()],
-        "rows": rows,
     }
-    given.out.write_text(json.dumps(facts, indent=2) + "\n")
+    told = [{**row, **own} for row in rows]
+    kept = json.loads(path.read_text())["rows"] if path.exists() else []
+    measured = {_what(row) for row in told}
+    every = sorted([row for row in kept if _what(row) not in measured] + told, key=_what)
+    path.write_text(json.dumps({"rows": every}, indent=1) + "\n")
+
+
+def _what(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["storage"], row["executor"], row["sampler"], row["trials"]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from optuna.storages import BaseStorage
 
 from nas.database import Database, open_database
 from nas.driver_lock import DriverLock
-from nas.journal import JOURNAL, open_storage, read_storage
+from nas.journal import JOURNAL, open_storage, read_storage, read_studies
 from nas.lease import Lease
 from nas.study_address import DatabaseAddress, parse_address
 from search_spaces.errors import InputError
@@ -110,7 +110,7 @@ class FolderHome:
     def facts(self) -> dict[str, Any]:
         if not (self.folder / JOURNAL).is_file():
             return {}
-        return _facts(read_storage(self.folder), SEARCH)
+        return _facts(read_studies(self.folder), SEARCH)
 
     @contextmanager
     def drive(self, *, take_over: bool) -> Iterator[Driven]:

@@ -12,7 +12,11 @@ from trials.whole_file import final_name
 
 def weights_path(folder: Path, architecture: Architecture, seed: int, epochs: int) -> Path:
     """Return where the weights of one training are kept."""
-    return folder / "weights" / f"{architecture.id}-seed{seed}-epochs{epochs}.safetensors"
+    return _weights_path(folder, architecture.id, seed, epochs)
+
+
+def _weights_path(folder: Path, architecture_id: str, seed: int, epochs: int) -> Path:
+    return folder / "weights" / f"{architecture_id}-seed{seed}-epochs{epochs}.safetensors"
 
 
 def checkpoint_path(folder: Path, architecture: Architecture, seed: int) -> Path:
@@ -57,4 +61,5 @@ def keep_front(folder: Path, ledger: Ledger, keep: KeepConfig) -> None:
     for trial in ledger.front.left_behind():
         if trial.user_attrs["role"] == "proposal" and keep.weights == "front":
             attrs = trial.user_attrs
-            weights_path(folder, ledger.architecture(trial), attrs["seed"], attrs["epochs"]).unlink(missing_ok=True)
+            # By the id that is noted: a search that goes on would otherwise read every architecture.
+            _weights_path(folder, attrs["id"], attrs["seed"], attrs["epochs"]).unlink(missing_ok=True)

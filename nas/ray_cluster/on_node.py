@@ -20,6 +20,9 @@ from trials.node_data import use_on_this_node
 RECORD, EPOCH = "record", "epoch_result"
 """Keys of what a worker reports, as JSON: the record, once; and each epoch."""
 
+HAS_SENT = "has_sent"
+"""Key that says in each of them whether the worker has sent files before."""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -51,10 +54,10 @@ def train(config: dict[str, Any], node: Node) -> None:
         sha256, reference = node.images
         use_on_this_node(DataConfig.model_validate(task.config["data"]), sha256, lambda: ray.get(reference))
     if _sees_folder(node):
-        record = run_task(task, lambda epoch: tune.report(_as_metrics(epoch)))
+        record, has_sent = run_task(task, lambda epoch: tune.report(_as_metrics(epoch))), False
     else:
-        record = _run_elsewhere(task, node)
-    tune.report({RECORD: json.dumps(record), **_figures(record)})
+        record, has_sent = _run_elsewhere(task, node)
+    tune.report({RECORD: json.dumps(record), HAS_SENT: has_sent, **_figures(record)})
 
 
 def _sees_folder(node: Node) -> bool:
@@ -64,8 +67,8 @@ def _sees_folder(node: Node) -> bool:
         return False
 
 
-def _run_elsewhere(task: Task, node: Node) -> dict[str, Any]:
-    """Run a task in a folder of its own, with its files brought there and back."""
+def _run_elsewhere(task: Task, node: Node) -> tuple[dict[str, Any], bool]:
+    """Run a task in a folder of its own, with its files brought there and back; return whether any came last."""
     with tempfile.TemporaryDirectory(prefix="nas-task-") as scratch:
         folder = Path(scratch)
         for name in checkpoints_of(task):
@@ -76,11 +79,10 @@ def _run_elsewhere(task: Task, node: Node) -> dict[str, Any]:
         sender = _Sender(folder, node.exchange, task)
 
         def report(epoch: dict[str, Any]) -> None:
-            tune.report({**_as_metrics(epoch), "has_sent": sender.send_changed(checkpoints_of(task))})
+            tune.report({**_as_metrics(epoch), HAS_SENT: sender.send_changed(checkpoints_of(task))})
 
         record = run_task(replace(task, folder=scratch), report)
-        sender.send_changed([*checkpoints_of(task), task.weights])
-        return record
+        return record, sender.send_changed([*checkpoints_of(task), task.weights])
 
 
 class _Sender:

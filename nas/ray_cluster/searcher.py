@@ -12,7 +12,7 @@ from ray.tune.stopper import Stopper
 
 from nas.execution import Execution
 from nas.ray_cluster.exchange import Outbox
-from nas.ray_cluster.on_node import EPOCH, RECORD
+from nas.ray_cluster.on_node import EPOCH, HAS_SENT, RECORD
 from nas.ray_cluster.parcel import Parcel
 from nas.work import Task
 from search_spaces import Architecture
@@ -78,7 +78,7 @@ class StudySearcher(Searcher):
         if trial_id not in self._handed_out:
             return
         key, _ = self._handed_out[trial_id]
-        if result.get("has_sent"):
+        if result.get(HAS_SENT):
             self._outbox.collect()
         if RECORD in result:
             self._close(trial_id)
@@ -91,13 +91,13 @@ class StudySearcher(Searcher):
         self._take_note(trial_id, result)
         error, seconds = self.errors.pop(trial_id, ("it ended without a result", 0.0))
         if trial_id in self._handed_out:
+            self._outbox.collect()  # its node may have died before it could say that it had sent something
             key = self._close(trial_id)
             self._execution.crashed(key, error, is_lost=_is_lost(error), seconds=seconds)
             self._execution.tidy()
 
     def _close(self, trial_id: str) -> int:
         key, task = self._handed_out.pop(trial_id)
-        self._outbox.collect()
         self._outbox.forget(task)
         return key
 

@@ -7,7 +7,10 @@ the study receives a proposal in one write, complete, so that a kill leaves it o
 Each draw has a seed of its own and a newly made sampler, so that a restarted search draws what it would have drawn.
 """
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Self
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -19,6 +22,9 @@ from nas.parameters import ByKnob, Draw, Encoding
 from nas.quiet import quiet_optuna
 from nas.samplers.sampler import BASELINE, Sampler
 from search_spaces import SearchSpace
+
+_NEVER = datetime.min
+"""Samplers do not ask when; Optuna wants a time."""
 
 
 class OptunaSampler(Sampler):
@@ -59,23 +65,30 @@ class OptunaSampler(Sampler):
                 self._tell(copies[position], trials[position])
         for trial in trials[len(copies) :]:
             params, distributions = self._encoding.restore(trial)
+            is_baseline = trial.user_attrs.get("role") == BASELINE
             self._copy.add_trial(
-                create_trial(
+                _Shared(
+                    number=-1,  # the storage gives the number and the id
+                    trial_id=-1,
                     state=_as_seen(trial),
+                    value=None,
                     values=trial.values,
+                    datetime_start=trial.datetime_start or _NEVER,
+                    datetime_complete=(trial.datetime_complete or _NEVER) if _as_seen(trial).is_finished() else None,
                     params=params,
                     distributions=distributions,
-                    user_attrs={"role": BASELINE} if trial.user_attrs.get("role") == BASELINE else {},
+                    user_attrs={"role": BASELINE} if is_baseline else {},
                     system_attrs=trial.system_attrs,
+                    intermediate_values={},
                 )
             )
 
-    def _tell(self, copy: FrozenTrial, trial: FrozenTrial) -> None:
+    def _tell(self, seen: FrozenTrial, trial: FrozenTrial) -> None:
         """Finish a copy, with the constraints that came with its values."""
-        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._id, copy.number)
-        for key in trial.system_attrs.keys() - copy.system_attrs.keys():
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._id, seen.number)
+        for key in trial.system_attrs.keys() - seen.system_attrs.keys():
             self._storage.set_trial_system_attr(trial_id, key, trial.system_attrs[key])
-        self._copy.tell(copy.number, trial.values, state=_as_seen(trial))
+        self._copy.tell(seen.number, trial.values, state=_as_seen(trial))
 
     def draw(self, seed: int) -> Draw | None:
         self._copy.sampler = self._make(seed)
@@ -94,6 +107,16 @@ class OptunaSampler(Sampler):
         params, distributions = self._recorded.encode(indices)
         attributes = {**frozen.system_attrs, **self._encoding.attributes(frozen, indices)}
         return Draw(indices, params, distributions, attributes)
+
+
+class _Shared(FrozenTrial):
+    """A trial whose parameters belong to the ledger too; nobody changes them, and copies are not made.
+
+    Optuna's storage would copy each deeply, which took most of the first draw of a search that goes on.
+    """
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return copy.copy(self)
 
 
 def _as_seen(trial: FrozenTrial) -> TrialState:

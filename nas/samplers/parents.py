@@ -42,12 +42,12 @@ def choose_parents(
     """
     rank = ranks(points, levels)
     if selection == "crowding":
-        loneliness = crowding_by_rank(points, rank)
-        numbers = np.lexsort((-loneliness, rank))[:size]
-    else:
-        loneliness = np.zeros(len(points))
-        numbers = _by_reference_points(points, rank, size, generator)
-    return Parents(numbers, rank[numbers], loneliness[numbers])
+        considered = np.flatnonzero(rank <= np.sort(rank)[:size][-1])
+        loneliness = crowding_by_rank(points[considered], rank[considered])
+        order = np.lexsort((-loneliness, rank[considered]))[:size]
+        return Parents(considered[order], rank[considered][order], loneliness[order])
+    numbers = _by_reference_points(points, rank, size, generator)
+    return Parents(numbers, rank[numbers], np.zeros(len(numbers)))
 
 
 def _by_reference_points(points: Floats, rank: Integers, size: int, generator: np.random.Generator) -> Integers:

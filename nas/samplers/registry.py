@@ -11,6 +11,7 @@ from nas.samplers.exhaustive import MOST_TO_EXHAUST, ExhaustiveSampler
 from nas.samplers.genes import GenePool
 from nas.samplers.optuna_copy import OptunaSampler
 from nas.samplers.parents import Selection
+from nas.samplers.past import Past
 from nas.samplers.sampler import Sampler
 from nas.samplers.site_genes import SiteGeneSampler
 from nas.samplers.uniform import RandomSampler
@@ -34,9 +35,10 @@ class SamplerEntry:
 def _site_genes(selection: Selection) -> Callable[[SearchSpace, Sequence[StudyDirection], int], Sampler]:
     def make_for(space: SearchSpace, directions: Sequence[StudyDirection], generation: int) -> Sampler:
         encoding, pool = ByOption(space), GenePool(space)
+        past = Past(pool)
 
         def make(seed: int) -> BaseSampler:
-            return SiteGeneSampler(pool, encoding, selection, generation, seed)
+            return SiteGeneSampler(pool, past, encoding, selection, generation, seed)
 
         return OptunaSampler(space, directions, make, encoding, generation, learns_from_baselines=True)
 

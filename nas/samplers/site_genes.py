@@ -11,12 +11,12 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from nas.parameters import ByOption
 from nas.samplers.genes import GenePool, Genes
 from nas.samplers.parents import Parents, Selection, choose_parents
-from nas.samplers.sampler import BASELINE
+from nas.samplers.past import Past
 from nas.samplers.variation import Variation
 
 LEAST_PARENTS, SHARE_OF_PARENTS = 10, 1 / 6
@@ -34,8 +34,11 @@ class SiteGeneSampler(BaseSampler):
     the study is drawn again, nor what breaks a limit of the space, as long as `MOST_TRIES` draws find something else.
     """
 
-    def __init__(self, pool: GenePool, encoding: ByOption, selection: Selection, generation: int, seed: int) -> None:
-        self._pool, self._encoding, self._selection, self._generation = pool, encoding, selection, generation
+    def __init__(
+        self, pool: GenePool, past: Past, encoding: ByOption, selection: Selection, generation: int, seed: int
+    ) -> None:
+        self._pool, self._past, self._encoding = pool, past, encoding
+        self._selection, self._generation = selection, generation
         self._variation = Variation(pool)
         self._generator = np.random.default_rng(seed)
 
@@ -53,8 +56,8 @@ class SiteGeneSampler(BaseSampler):
         trial: FrozenTrial,
         search_space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
-        others = [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
-        genes = self._unknown(others, study.directions)
+        self._past.follow(study.get_trials(deepcopy=False)[: trial.number])
+        genes = self._unknown(study.directions)
         by_name = dict(zip(self._pool.names, genes, strict=True))
         return {name: by_name[name] for name in search_space}
 
@@ -67,15 +70,14 @@ class SiteGeneSampler(BaseSampler):
     ) -> Any:
         raise AssertionError(f"{param_name} is no decision of the space")
 
-    def _unknown(self, trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> Genes:
-        known = {self._pool.normal(self._genes(trial)) for trial in trials}
-        proposals = [trial for trial in trials if trial.user_attrs.get("role") != BASELINE]
-        finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-        if not finished or sum(trial.state.is_finished() for trial in proposals) < self._generation:
-            return self._drawn(known, lambda attempt: self._first(len(proposals), attempt))
-        genes = [self._genes(trial) for trial in finished]
-        parents = self._parents(finished, directions)
-        return self._drawn(known, lambda _: self._child(genes, parents))
+    def _unknown(self, directions: Sequence[StudyDirection]) -> Genes:
+        past = self._past
+        if past.values is None or past.num_finished_proposals < self._generation:
+            return self._drawn(past.known, lambda attempt: self._first(past.num_proposals, attempt))
+        signs = np.where([direction == StudyDirection.MAXIMIZE for direction in directions], -1.0, 1.0)
+        size = max(LEAST_PARENTS, int(SHARE_OF_PARENTS * len(past.genes)))
+        parents = choose_parents(past.values * signs, past.levels, size, self._selection, self._generator)
+        return self._drawn(past.known, lambda _: self._child(past.genes, parents))
 
     def _drawn(self, known: Container[Genes], draw: Callable[[int], Genes]) -> Genes:
         """Draw until something is neither known nor beyond a limit; the last if nothing is."""
@@ -100,17 +102,6 @@ class SiteGeneSampler(BaseSampler):
     def _child(self, genes: Sequence[Genes], parents: Parents) -> Genes:
         one, other = (genes[parents.tournament(self._generator)] for _ in range(2))
         return self._variation.child(one, other, self._generator)
-
-    def _parents(self, finished: Sequence[FrozenTrial], directions: Sequence[StudyDirection]) -> Parents:
-        signs = np.where([direction == StudyDirection.MAXIMIZE for direction in directions], -1.0, 1.0)
-        points = np.array([trial.values for trial in finished]) * signs
-        levels = np.array([sum(max(0.0, value) for value in trial.constraints.values()) for trial in finished])
-        size = max(LEAST_PARENTS, int(SHARE_OF_PARENTS * len(finished)))
-        return choose_parents(points, levels, size, self._selection, self._generator)
-
-    def _genes(self, trial: FrozenTrial) -> Genes:
-        params = trial.params
-        return tuple(params.get(name, 0) for name in self._pool.names)  # a single option is no parameter
 
 
 def van_der_corput(number: int) -> float:

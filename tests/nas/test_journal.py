@@ -1,15 +1,17 @@
 """The journal outlives drivers that are killed while they write, and readers that look on."""
 
 import json
+import math
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from toy_search import fork
 
-from nas.journal import JOURNAL, open_storage, read_storage
+from nas.journal import JOURNAL, open_storage, read_storage, read_studies
 from search_spaces.errors import InputError
 
 
@@ -21,7 +23,7 @@ def write_study(folder: Path) -> bytes:
     return (folder / JOURNAL).read_bytes()
 
 
-def attributes(storage: optuna.storages.BaseStorage) -> dict[str, object]:
+def attributes(storage: optuna.storages.BaseStorage) -> dict[str, Any]:
     return storage.get_study_user_attrs(storage.get_study_id_from_name("s"))
 
 
@@ -105,6 +107,49 @@ def test_a_process_killed_while_it_holds_the_lock_blocks_nobody(
     study.set_user_attr("fourth", 4)
     signal.alarm(0)
     assert attributes(study._storage) == {"first": 1, "second": 2, "third": 3, "fourth": 4}
+
+
+def test_what_is_written_is_read_to_the_bit_also_what_strict_json_does_not_know(tmp_path: Path) -> None:
+    numbers = [0.1 + 0.2, 5e-324, 1.7976931348623157e308, -0.0, 2**53 + 1, 2**64 - 1, -(2**63), math.inf, -math.inf]
+    study = optuna.create_study(storage=open_storage(tmp_path), study_name="s")
+    study.set_user_attr("numbers", numbers)
+    study.set_user_attr("mixed", {"nan": [math.nan], "text": "\ud800 é"})
+    read = attributes(read_storage(tmp_path))
+    assert [(type(n), repr(n)) for n in read["numbers"]] == [(type(n), repr(n)) for n in numbers]
+    assert repr(read["mixed"]) == repr({"nan": [math.nan], "text": "\ud800 é"})
+
+
+def test_a_reader_reads_on_from_where_it_was_and_from_the_start_when_asked_again(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    journal = read_storage(tmp_path)._backend
+    assert [log["op_code"] for log in journal.read_logs(0)] == [0, 2, 2]
+    optuna.load_study(study_name="s", storage=open_storage(tmp_path)).set_user_attr("third", 3)
+    assert [log["user_attr"] for log in journal.read_logs(3)] == [{"third": 3}]
+    assert [log.get("user_attr") for log in journal.read_logs(1)] == [{"first": 1}, {"second": 2}, {"third": 3}]
+    assert list(journal.read_logs(4)) == []
+
+
+def test_a_torn_line_longer_than_any_block_is_cut_too(tmp_path: Path) -> None:
+    whole = write_study(tmp_path)
+    long = b'{"op_code":2,"text":"' + b"x" * 3_000_000
+    (tmp_path / JOURNAL).write_bytes(whole + long)
+    open_storage(tmp_path)
+    assert (tmp_path / JOURNAL).read_bytes() == whole
+    (tmp_path / JOURNAL).write_bytes(long)
+    open_storage(tmp_path)
+    assert (tmp_path / JOURNAL).read_bytes() == b""
+
+
+def test_what_studies_say_of_themselves_is_read_without_their_trials(tmp_path: Path) -> None:
+    write_study(tmp_path)
+    study = optuna.load_study(study_name="s", storage=open_storage(tmp_path))
+    study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+    study.set_user_attr("third", 3)
+    reader = read_studies(tmp_path)
+    assert attributes(reader) == {"first": 1, "second": 2, "third": 3}
+    assert reader.get_all_trials(study._study_id) == []
+    study.set_user_attr("fourth", 4)
+    assert attributes(reader)["fourth"] == 4
 
 
 def test_each_line_is_one_operation(tmp_path: Path) -> None:

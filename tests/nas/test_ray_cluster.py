@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -161,19 +160,6 @@ def test_what_ends_a_search_is_raised_and_leaves_nothing_running(ledger: Ledger,
     with make_executor(HERE, Resources(), 1, "cpu") as executor, pytest.raises(InputError, match="no more of this"):
         executor.run(execution)
     assert ledger.counts("baseline").running == 0
-
-
-def test_a_cluster_that_is_not_there_is_said_at_once(experiments: Path, tmp_path: Path) -> None:
-    begin = time.monotonic()
-    with pytest.raises(InputError, match=r"no Ray cluster at 127\.0\.0\.1:9: Connection refused"):
-        nas.search(
-            str(experiments / "nsga2.yaml"),
-            tmp_path / "study",
-            device="cpu",
-            ray=RaySettings("127.0.0.1:9"),
-            watcher=Watcher.quiet(),
-        )
-    assert time.monotonic() - begin < 30
 
 
 def test_options_of_the_cluster_need_it(experiments: Path, run: Any) -> None:

@@ -11,8 +11,22 @@ from whole_search import check_whole, found
 
 import nas
 from nas.progress import Watcher
+from nas.ray_cluster import RaySettings
+from search_spaces.errors import InputError
 
 pytest.importorskip("ray", reason="Ray is not installed")
+
+
+def test_a_cluster_that_is_not_there_is_said(experiments: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no Ray cluster at 127\.0\.0\.1:9: Connection refused"):
+        nas.search(
+            str(experiments / "nsga2.yaml"),
+            tmp_path / "study",
+            device="cpu",
+            ray=RaySettings("127.0.0.1:9"),
+            watcher=Watcher.quiet(),
+        )
+    assert not (tmp_path / "study" / "weights").exists()
 
 
 def test_a_driver_that_is_killed_on_ray_loses_nothing(

@@ -33,13 +33,14 @@ def children_like(pid: int, words: bytes) -> list[int]:
 
 
 def alive(processes: set[Process]) -> set[Process]:
-    """Return those that still run."""
-    return processes & {process for process, _ in _all()}
+    """Return those that still run, but for Python's resource trackers, which end by themselves after their process."""
+    running = processes & {process for process, _ in _all()}
+    return {process for process in running if b"multiprocessing.resource_tracker" not in command_line(process.pid)}
 
 
 def tagged(tag: str) -> set[Process]:
     """Return the processes that were started with `tag` in their environment."""
-    return {process for process, _ in _all() if tag.encode() in _read(process.pid, "environ")}
+    return alive({process for process, _ in _all() if tag.encode() in _read(process.pid, "environ")})
 
 
 def command_line(pid: int) -> bytes:

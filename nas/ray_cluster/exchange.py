@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayActorError
 
 from nas.ray_cluster.settings import TOKEN
 from nas.whole_files import write_whole
@@ -76,7 +77,10 @@ class Outbox:
 
     def collect(self) -> None:
         """Write what nodes have sent into the folder."""
-        news: dict[str, bytes] = ray.get(self.exchange.news.remote())
+        try:
+            news: dict[str, bytes] = ray.get(self.exchange.news.remote())
+        except RayActorError:  # its node has died, and what it held with it
+            return
         for name, data in news.items():
             path = self._folder / name
             path.parent.mkdir(parents=True, exist_ok=True)

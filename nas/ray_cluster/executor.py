@@ -101,7 +101,8 @@ class RayExecutor:
             wait = "write `resources: {gpu: 1}` to wait for GPUs"
             execution.watcher.say(f"this cluster has no GPU now, so trials train on CPUs; {wait}")
         scratch = Path(tempfile.mkdtemp(prefix="nas-tune-"))
-        exchange = Exchange.options(num_cpus=0).remote()  # type: ignore[attr-defined]
+        # It may lie on a node that dies; it then starts again on another, and what it held costs time only.
+        exchange = Exchange.options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()  # type: ignore[attr-defined]
         outbox = Outbox(exchange, execution.folder)
         searcher = StudySearcher(execution, outbox, "cuda" if self._resources.get("GPU") else "cpu", self._most)
         try:

@@ -25,13 +25,19 @@ from search_spaces.errors import InputError
 Run = Callable[..., tuple[int, str, str]]
 
 
+def _open_the_way(folder: Path) -> None:
+    """Let another user, whose the server is, come to the folder."""
+    for parent in folder.parents[:3]:
+        parent.chmod(0o755)
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("postgresql")
-    for parent in folder.parents[:3]:
-        parent.chmod(0o755)  # the server runs as another user
+    _open_the_way(folder)
     running = Server(folder)
     yield running
+    _open_the_way(folder)  # pytest may have closed it since
     running.stop()
 
 

@@ -29,7 +29,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ from nas.proposer import Proposer, SearchPlan
 from nas.study import Ledger
 from nas.study_home import SEARCH, StudyHome, place_study
 from search_spaces import SearchSpace
-from trials import DataConfig, TrainConfig, TrialConfig
+from trials import TrialConfig
 
 OBJECTIVES = ("accuracy", "macs")
 RESULTS = Path(__file__).parent / "results" / "overhead.json"
@@ -148,69 +148,96 @@ def no_fsync(wanted: bool) -> Iterator[None]:
         os.fsync = real
 
 
-def measure(
-    home: StudyHome, space: SearchSpace, sampler: str, executor: str, size: int, last: int, workers: int
-) -> dict[str, Any]:
-    with home.drive(take_over=False) as driven:
-        ledger = Ledger.open(driven.storage, home.optuna_name(SEARCH), OBJECTIVES)
-        missing = size - last - ledger.counts().trained
-        with no_fsync(True):
-            study_id = driven.storage.get_study_id_from_name(home.optuna_name(SEARCH))
-            fill(driven.storage, study_id, space, max(0, missing))
-    del ledger, driven
-    began, began_cpu = time.perf_counter(), time.process_time()
-    with home.drive(take_over=False) as driven:
-        ledger = Ledger.open(driven.storage, home.optuna_name(SEARCH), OBJECTIVES)
-        open_s, open_cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
-        config = ExperimentConfig.model_validate(
-            {
-                "space": "digits-gates",
-                "data": {"source": "digits", "validation": 360},
-                "train": {"epochs": EPOCHS, "batch_size": 64, "lr": 0.1},
-                "search": {"sampler": sampler, "trials": size},
-                "confirm": {"top": 0},
-            }
-        )
-        deterministic = executor != "ray"  # as `nas search` has it, unless it is told otherwise
-        experiment = Experiment("overhead", config, space, {})
-        plan = SearchPlan(sampler, size, 0, 0, EPOCHS, deterministic=deterministic)
-        proposer = Proposer(ledger, space, plan)
-        sampling = Timed(proposer._sampler, ("draw", "follow", "adopt"))
-        watcher = Watcher(Console(file=io.StringIO(), width=10_000))
-        ends: list[float] = []
-        cpu: list[float] = []
+class Ends:
+    """When trials ended: notes wall and CPU time after each of a ledger's records."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.wall: list[float] = []
+        self.cpu: list[float] = []
         real = ledger.record
 
         def record(*arguments: Any) -> None:
             real(*arguments)
-            ends.append(time.perf_counter())
-            cpu.append(time.process_time())
+            self.wall.append(time.perf_counter())
+            self.cpu.append(time.process_time())
 
         ledger.record = record  # type: ignore[method-assign]
-        train = TrainConfig(epochs=EPOCHS, batch_size=64, lr=0.1)
-        trial = TrialConfig(data=DataConfig(source="digits", validation=360), train=train)
+
+    def row(self, start: float) -> dict[str, Any]:
+        """Return what lay between them, in milliseconds, and the seconds until the first."""
+        gaps_ms = [1e3 * (b - a) for a, b in pairwise(self.wall)]
+        parts = statistics.quantiles(gaps_ms, n=20)
+        return {
+            "timed": len(self.wall),
+            "first_s": round(self.wall[0] - start, 3),
+            "median_ms": round(statistics.median(gaps_ms), 2),
+            "mean_ms": round(statistics.mean(gaps_ms), 2),
+            "p5_ms": round(parts[0], 2),
+            "p95_ms": round(parts[-1], 2),
+            "driver_cpu_ms": round(1e3 * (self.cpu[-1] - self.cpu[0]) / len(gaps_ms), 2),
+        }
+
+
+def fill_up(home: StudyHome, space: SearchSpace, num: int) -> None:
+    """Write trials until the study holds so many."""
+    with home.drive(take_over=False) as driven, no_fsync(True):
+        ledger = Ledger.open(driven.storage, home.optuna_name(SEARCH), OBJECTIVES)
+        study_id = driven.storage.get_study_id_from_name(home.optuna_name(SEARCH))
+        fill(driven.storage, study_id, space, max(0, num - ledger.counts().trained))
+
+
+def measure(
+    home: StudyHome, space: SearchSpace, sampler: str, executor: str, size: int, last: int, workers: int
+) -> dict[str, Any]:
+    fill_up(home, space, size - last)
+    began, began_cpu = time.perf_counter(), time.process_time()
+    with home.drive(take_over=False) as driven:
+        ledger = Ledger.open(driven.storage, home.optuna_name(SEARCH), OBJECTIVES)
+        open_s, open_cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
+        experiment = experiment_of(space, sampler, size)
+        deterministic = executor != "ray"  # as `nas search` has it, unless it is told otherwise
+        proposer = Proposer(ledger, space, SearchPlan(sampler, size, 0, 0, EPOCHS, deterministic=deterministic))
+        sampling = Timed(proposer._sampler, ("draw", "follow", "adopt"))
+        watcher, ends = Watcher(Console(file=io.StringIO(), width=10_000)), Ends(ledger)
+        trial = TrialConfig(data=experiment.config.data, train=experiment.config.train)
         with EXECUTORS[executor](workers) as workplace, tempfile.TemporaryDirectory() as folder:
             watcher.begin_search(experiment, ledger, workplace)
             start = time.perf_counter()
             workplace.run(
                 Execution(ledger, proposer.next, Path(folder), trial, Rules(), watcher, in_order=deterministic)
             )
-        gaps_ms = [1e3 * (b - a) for a, b in pairwise(ends)]
         assert ledger.counts().trained == size
-    quarters = statistics.quantiles(gaps_ms, n=20)
-    return {
-        "trials": size,
-        "timed": len(ends),
-        "open_s": round(open_s, 3),
-        "open_cpu_s": round(open_cpu_s, 3),
-        "first_s": round(ends[0] - start, 3),
-        "median_ms": round(statistics.median(gaps_ms), 2),
-        "mean_ms": round(statistics.mean(gaps_ms), 2),
-        "p5_ms": round(quarters[0], 2),
-        "p95_ms": round(quarters[-1], 2),
-        "driver_cpu_ms": round(1e3 * (cpu[-1] - cpu[0]) / len(gaps_ms), 2),
-        "sampler_mean_ms": round(1e3 * sampling.seconds / len(ends), 2),
-    }
+    row = {"trials": size, "open_s": round(open_s, 3), "open_cpu_s": round(open_cpu_s, 3), **ends.row(start)}
+    return {**row, "sampler_mean_ms": round(1e3 * sampling.seconds / row["timed"], 2)}
+
+
+def experiment_of(space: SearchSpace, sampler: str, size: int) -> Experiment:
+    config = ExperimentConfig.model_validate(
+        {
+            "space": "digits-gates",
+            "data": {"source": "digits", "validation": 360},
+            "train": {"epochs": EPOCHS, "batch_size": 64, "lr": 0.1},
+            "search": {"sampler": sampler, "trials": size},
+            "confirm": {"top": 0},
+        }
+    )
+    return Experiment("overhead", config, space, {})
+
+
+COLUMNS = {
+    "storage": "storage",
+    "executor": "executor",
+    "sampler": "sampler",
+    "trials": "trials",
+    "open_s": "open s",
+    "first_s": "first s",
+    "median_ms": "median ms",
+    "p5_ms": "5 % ms",
+    "p95_ms": "95 % ms",
+    "mean_ms": "mean ms",
+    "driver_cpu_ms": "driver's CPU ms",
+    "sampler_mean_ms": "sampler ms",
+}
 
 
 def main() -> None:
@@ -226,51 +253,28 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     space = load_space(given.space)
-    head = (
-        "storage",
-        "executor",
-        "sampler",
-        "trials",
-        "open s",
-        "first s",
-        "median ms",
-        "5 to 95 %",
-        "mean ms",
-        "driver's CPU ms",
-        "sampler ms",
-    )
-    print(" | ".join(head))
+    storages = [name for name in given.storages if name != "postgresql" or given.postgresql]
+    print(" | ".join(COLUMNS.values()))
     with tempfile.TemporaryDirectory() as scratch:
-        for storage in given.storages:
-            if storage == "postgresql" and not given.postgresql:
-                continue
-            for size in given.sizes:
-                for sampler in given.samplers:
-                    for executor in given.executors:
-                        name = f"{executor}-{sampler}-{size}"
-                        place = Path(scratch) / storage / name
-                        place.mkdir(parents=True)
-                        where = {
-                            "journal": str(place),
-                            "sqlite": f"sqlite:///{place}/study.db",
-                            "postgresql": f"{given.postgresql}#{name}",
-                        }[storage]
-                        home = place_study(where, name, place / "files" if storage != "journal" else None)
-                        found = measure(home, space, sampler, executor, size, min(given.last, size), given.workers)
-                        row = {"storage": storage, "executor": executor, "sampler": sampler, **found}
-                        write(given.out, [row])
-                        cells = (storage, executor, sampler, size, row["open_s"], row["first_s"], row["median_ms"])
-                        spread = f"{row['p5_ms']} to {row['p95_ms']}"
-                        print(
-                            *cells,
-                            spread,
-                            row["mean_ms"],
-                            row["driver_cpu_ms"],
-                            row["sampler_mean_ms"],
-                            sep=" | ",
-                            flush=True,
-                        )
-                        shutil.rmtree(place)
+        for storage, size, sampler, executor in product(storages, given.sizes, given.samplers, given.executors):
+            place = Path(scratch) / storage / f"{executor}-{sampler}-{size}"
+            place.mkdir(parents=True)
+            home = home_of(storage, place, given.postgresql)
+            found = measure(home, space, sampler, executor, size, min(given.last, size), given.workers)
+            row = {"storage": storage, "executor": executor, "sampler": sampler, **found}
+            write(given.out, [row])
+            print(*(row[name] for name in COLUMNS), sep=" | ", flush=True)
+            shutil.rmtree(place)
+
+
+def home_of(storage: str, place: Path, postgresql: str | None) -> StudyHome:
+    """Return where a study of one measurement is kept."""
+    where = {
+        "journal": str(place),
+        "sqlite": f"sqlite:///{place}/study.db",
+        "postgresql": f"{postgresql}#{place.name}",
+    }[storage]
+    return place_study(where, place.name, place / "files" if storage != "journal" else None)
 
 
 def write(path: Path, rows: Sequence[dict[str, Any]]) -> None:

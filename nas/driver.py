@@ -97,7 +97,7 @@ def search(
     """
     name = experiment.name if isinstance(experiment, Experiment) else Path(experiment).stem
     home = place_study(study, name, folder)
-    job = _check(experiment, home, data_dir, device, _with_trackers(ray, track, name))
+    job = _check(experiment, home, data_dir, device, _settle_cluster(ray, track, name))
     loggers = make_loggers(track, home.folder)
     with home.drive(take_over=take_over) as driven:
         drop_unfinished(home.folder)
@@ -107,16 +107,22 @@ def search(
         executor = _make_executor(job, ledgers[0], workers, watcher)
         _run(job, home.folder, *ledgers, executor, watcher)
         view = view_of(home, *ledgers)
-        fidelities = fidelities_of(view, summarise_confirm(view))
-        ledgers[1].set_attribute("fidelities", [asdict(fidelity) for fidelity in fidelities])
+        _note_fidelities(view, ledgers[1])
         return Outcome(view, home.folder, write_report(view, home.folder / "report"))
 
 
-def _with_trackers(
+def _note_fidelities(view: StudyView, confirmed: Ledger) -> None:
+    """Keep how well each length of training ranked what was confirmed: what is searched next may learn from it."""
+    fidelities = fidelities_of(view, summarise_confirm(view))
+    confirmed.set_attribute("fidelities", [asdict(fidelity) for fidelity in fidelities])
+
+
+def _settle_cluster(
     ray: ray_cluster.RaySettings | None, track: Sequence[Tracker], name: str
 ) -> ray_cluster.RaySettings | None:
-    """Return the cluster's settings with the callbacks of the trackers that come from Ray."""
+    """Return the cluster's settings with the callbacks of the trackers that come from Ray. Raises InputError."""
     if ray is not None:
+        ray.check_reachable()
         ray_cluster.prepare(ray.address)
         return replace(ray, callbacks=[*ray.callbacks, *make_callbacks(track, name)])
     if wrong := [tracker for tracker in track if tracker != Tracker.TENSORBOARD]:

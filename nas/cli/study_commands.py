@@ -8,17 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
+from nas.cli import search_options as options
 from nas.cli.fault_lines import fault_lines
 from nas.cli.front_table import print_front
 from nas.cli.output import AsJson, print_json, print_lines, print_table, program
 from nas.cli.plugins_option import plugins_as_typed
-from nas.cli.ray_options import ExecutorName, ray_settings
 from nas.driver import Outcome
 from nas.driver import search as run_search
 from nas.export import export_study
 from nas.progress import Watcher
 from nas.study_home import find_study
-from nas.tracking import Tracker
 from nas.view import open_study, read_view
 from reports import FrontRow, StudyView, TrialView, front_rows, write_report
 
@@ -35,49 +34,21 @@ def register(app: typer.Typer) -> None:
 
 def search(
     experiment: Annotated[str, typer.Argument(help="A YAML file, or the name of a shipped experiment.")],
-    study: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR|URL",
-            help="The study's folder, or a database: sqlite:///FILE, postgresql://USER@HOST/DATABASE, "
-            "mysql://...; behind it #NAME of the study, by default the experiment's.",
-            show_default="studies/<experiment's name>",
-        ),
-    ] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            help="Where weights, checkpoints and report of a study in a database are.",
-            show_default="where they were, or studies/<study's name>",
-        ),
-    ] = None,
-    take_over: Annotated[
-        bool, typer.Option("--take-over", help="Drive the study although another process does; that one ends.")
-    ] = False,
-    data_dir: Annotated[
-        str | None, typer.Option(help="Where the images are, instead of the experiment's data.dir.")
-    ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time, instead of search.workers.")] = None,
+    study: options.Study = None,
+    folder: options.Folder = None,
+    take_over: options.TakeOver = False,
+    data_dir: options.DataDir = None,
+    workers: options.Workers = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    executor: Annotated[
-        ExecutorName, typer.Option(help="Where trials run: processes here, or a Ray cluster.")
-    ] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(help="With ray: auto, HOST:PORT or ray://HOST:PORT of a running cluster.", show_default="here"),
-    ] = None,
-    runtime_env: Annotated[
-        Path | None, typer.Option(help="With ray: a YAML file with Ray's runtime environment of the nodes.")
-    ] = None,
-    track: Annotated[
-        list[Tracker] | None,
-        typer.Option(help="Write trials down in a tracker too; mlflow and wandb with ray. May be repeated."),
-    ] = None,
+    executor: options.Executor = "local",
+    address: options.Address = None,
+    runtime_env: options.RuntimeEnv = None,
+    track: options.Track = None,
     as_json: AsJson = False,
 ) -> None:
     """Start a search, or go on with it if its study exists."""
     watcher = Watcher.quiet() if as_json else None
-    ray = ray_settings(executor, address, runtime_env)
+    ray = options.ray_settings(executor, address, runtime_env)
     try:
         outcome = run_search(
             experiment,

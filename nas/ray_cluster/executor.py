@@ -8,14 +8,12 @@ import logging
 import math
 import os
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import ray
 import ray.train._internal.storage as tune_storage  # not exported; see `_start_ray`
@@ -31,9 +29,6 @@ from search_spaces.errors import InputError
 from trials import load_data
 from trials.dataset import Dataset
 from trials.node_data import is_read_from_files
-
-CONNECT_S = 10.0
-"""How long a cluster may take to answer at all."""
 
 LOOK_EVERY_S = 1.0
 """How often the cluster is asked what it has."""
@@ -170,7 +165,6 @@ def _start_ray(settings: RaySettings, limit: int | None, resources: Resources) -
         options |= {"address": "local", "num_cpus": num_cpus, "include_dashboard": False}
     else:
         options["address"] = settings.address
-        _check_reachable(settings.address or "")
     if (settings.address or "").startswith("ray://"):
         # Tune keeps its own files in the folder of this machine's node, and here is none.
         place = tempfile.mkdtemp(prefix="nas-tune-")
@@ -180,19 +174,6 @@ def _start_ray(settings: RaySettings, limit: int | None, resources: Resources) -
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         where = "on this machine" if settings.is_local else f"at {settings.address}"
         raise InputError(f"no Ray cluster {where}: {error}") from error
-
-
-def _check_reachable(address: str) -> None:
-    """Try to connect: Ray itself tries for minutes, and then ends the process. `auto` names no address."""
-    parts = urlsplit(address if "://" in address else f"//{address}")
-    if parts.hostname is None or parts.port is None:
-        return
-    try:
-        socket.create_connection((parts.hostname, parts.port), timeout=CONNECT_S).close()
-    except OSError as error:
-        raise InputError(
-            f"no Ray cluster at {address}: {error.strerror or error}; `ray start --head` starts one, and says where"
-        ) from error
 
 
 def _put(dataset: Dataset) -> tuple[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from nas.cli.ray_options import ray_settings
+from nas.cli.search_options import ray_settings
 from nas.experiment import Resources
 
 ROOT = Path(__file__).parents[2]

@@ -26,7 +26,13 @@ def test_a_cluster_that_is_not_there_is_said(experiments: Path, tmp_path: Path) 
             ray=RaySettings("127.0.0.1:9"),
             watcher=Watcher.quiet(),
         )
-    assert not (tmp_path / "study" / "weights").exists()
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "host:port", "ray://host"])
+def test_what_is_no_address_is_said_before_anything_is_written(address: str) -> None:
+    with pytest.raises(InputError, match="is no address of a Ray cluster; give auto, HOST:PORT or ray://HOST:PORT"):
+        RaySettings(address).check_reachable()
 
 
 def test_a_driver_that_is_killed_on_ray_loses_nothing(

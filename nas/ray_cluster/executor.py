@@ -18,6 +18,7 @@ from typing import Any, Self
 import ray
 import ray.train._internal.storage as tune_storage  # not exported; see `_start_ray`
 from ray import tune
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas.execution import Execution
 from nas.experiment import Resources
@@ -96,8 +97,7 @@ class RayExecutor:
             wait = "write `resources: {gpu: 1}` to wait for GPUs"
             execution.watcher.say(f"this cluster has no GPU now, so trials train on CPUs; {wait}")
         scratch = Path(tempfile.mkdtemp(prefix="nas-tune-"))
-        # It may lie on a node that dies; it then starts again on another, and what it held costs time only.
-        exchange = Exchange.options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()  # type: ignore[attr-defined]
+        exchange = Exchange.options(**_beside_the_driver()).remote()  # type: ignore[attr-defined]
         outbox = Outbox(exchange, execution.folder)
         searcher = StudySearcher(execution, outbox, "cuda" if self._resources.get("GPU") else "cpu", self._most)
         try:
@@ -174,6 +174,19 @@ def _start_ray(settings: RaySettings, limit: int | None, resources: Resources) -
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
         where = "on this machine" if settings.is_local else f"at {settings.address}"
         raise InputError(f"no Ray cluster {where}: {error}") from error
+
+
+def _beside_the_driver() -> dict[str, Any]:
+    """Return Ray's options of an actor that lives as long as the driver.
+
+    That is on the driver's own node. Behind `ray://` there is none: it lies on any, and should that die, it starts
+    again on another, without what it held, which costs time only.
+    """
+    options: dict[str, Any] = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+    if not ray.util.client.ray.is_connected():  # type: ignore[no-untyped-call]
+        node = ray.get_runtime_context().get_node_id()
+        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=True)
+    return options
 
 
 def _put(dataset: Dataset) -> tuple[str, Any]:

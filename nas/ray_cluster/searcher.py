@@ -144,6 +144,9 @@ class _Stopper(Stopper):
         return self._is_over()
 
 
+LOST = ("node has died", "node was terminated", "node was preempted", "temporarily unavailable")
+"""What Ray says of an actor whose machine went away; the last before it knows more than that nothing answers there."""
+
+
 def _is_lost(error: str) -> bool:
-    """Return whether a trial's machine went away, by what Ray says."""
-    return "node has died" in error or "node was terminated" in error or "node was preempted" in error
+    return any(words in error for words in LOST)

@@ -63,6 +63,8 @@ import sys
 from pathlib import Path
 
 import nas
+import nas.driver
+from nas.execution import Execution
 from nas.progress import Watcher
 from nas.ray_cluster import RaySettings
 from nas.ray_cluster.environment import prepare
@@ -70,6 +72,12 @@ from nas.ray_cluster.environment import prepare
 prepare()
 import ray
 from ray.cluster_utils import Cluster
+
+
+class Told(Execution):
+    def crashed(self, key, reason, *, is_lost=False, seconds=0.0):
+        print("lost with its node" if is_lost else f"crashed: {reason}", flush=True)
+        super().crashed(key, reason, is_lost=is_lost, seconds=seconds)
 
 
 class Saboteur(Watcher):
@@ -85,6 +93,7 @@ class Saboteur(Watcher):
 
 
 if __name__ == "__main__":
+    nas.driver.Execution = Told
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     nodes = [cluster.add_node(num_cpus=1) for _ in range(3)]
     cluster.wait_for_nodes()
@@ -105,6 +114,8 @@ def test_a_node_that_dies_and_another_that_comes_change_nothing(
     ran = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment)
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert "one node removed, another added" in ran.stdout
+    assert "lost with its node" in ran.stdout, ran.stdout
+    assert "crashed" not in ran.stdout
     view = nas.open_study(tmp_path / "study")
     assert found(view) == found(replace(finished.view, confirm=()))
     check_whole(view)

@@ -1,10 +1,8 @@
-"""Who may have children: the best of all that was trained, and the tournament among them.
+"""Who may have children: the best of a population, spread over the front.
 
-The population is chosen anew from everything that is finished, not only from the last generation and its parents: a
-trial costs a training, and nothing that was learnt is thrown away. So it is a function of the study alone.
+NSGA-II (Deb et al., 2002) where crowding chooses among equals, NSGA-III (Deb and Jain, 2014) where reference points do.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -15,39 +13,24 @@ from nas.samplers.reference_points import associate, niching, normalise, referen
 Selection = Literal["crowding", "reference points"]
 
 
-@dataclass(frozen=True)
-class Parents:
-    """The chosen, by their numbers among the points they were chosen from, with what a tournament looks at."""
-
-    numbers: Integers
-    rank: Integers
-    loneliness: Floats
-    """The crowding distance; nothing (0) where reference points choose."""
-
-    def tournament(self, generator: np.random.Generator) -> int:
-        """Return the better of two drawn at random, by rank, then loneliness; the first of equals."""
-        one, other = generator.integers(len(self.numbers), size=2)
-        better = (self.rank[other], -self.loneliness[other]) < (self.rank[one], -self.loneliness[one])
-        return int(self.numbers[other if better else one])
-
-
-def choose_parents(
-    points: Floats, levels: Floats, size: int, selection: Selection, generator: np.random.Generator
-) -> Parents:
-    """Choose the best `size` points, or all if there are fewer.
+def best_first(points: Floats, levels: Floats) -> Integers:
+    """Return the points' numbers by rank, then the loneliest first.
 
     Args:
         points: (points, objectives), minimised.
         levels: (points,) by how much each breaks constraints; see `ranking`.
     """
     rank = ranks(points, levels)
+    return np.lexsort((-crowding_by_rank(points, rank), rank))
+
+
+def choose_parents(
+    points: Floats, levels: Floats, size: int, selection: Selection, generator: np.random.Generator
+) -> Integers:
+    """Return the numbers of the best `size` points, or of all if there are fewer; see `best_first`."""
     if selection == "crowding":
-        considered = np.flatnonzero(rank <= np.sort(rank)[:size][-1])
-        loneliness = crowding_by_rank(points[considered], rank[considered])
-        order = np.lexsort((-loneliness, rank[considered]))[:size]
-        return Parents(considered[order], rank[considered][order], loneliness[order])
-    numbers = _by_reference_points(points, rank, size, generator)
-    return Parents(numbers, rank[numbers], np.zeros(len(numbers)))
+        return best_first(points, levels)[:size]
+    return _by_reference_points(points, ranks(points, levels), size, generator)
 
 
 def _by_reference_points(points: Floats, rank: Integers, size: int, generator: np.random.Generator) -> Integers:

@@ -14,6 +14,7 @@ from nas.samplers.parents import Selection
 from nas.samplers.past import Past
 from nas.samplers.sampler import Sampler
 from nas.samplers.site_genes import SiteGeneSampler
+from nas.samplers.surrogate import Surrogate
 from nas.samplers.uniform import RandomSampler
 from search_spaces import SearchSpace
 from search_spaces.errors import unknown
@@ -35,10 +36,10 @@ class SamplerEntry:
 def _site_genes(selection: Selection) -> Callable[[SearchSpace, Sequence[StudyDirection], int], Sampler]:
     def make_for(space: SearchSpace, directions: Sequence[StudyDirection], generation: int) -> Sampler:
         encoding, pool = ByOption(space), GenePool(space)
-        past = Past(pool)
+        past, surrogate = Past(pool), Surrogate(pool)
 
         def make(seed: int) -> BaseSampler:
-            return SiteGeneSampler(pool, past, encoding, selection, generation, seed)
+            return SiteGeneSampler(surrogate, pool, past, encoding, selection, generation, seed)
 
         return OptunaSampler(space, directions, make, encoding, generation, learns_from_baselines=True)
 

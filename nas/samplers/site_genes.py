@@ -1,10 +1,14 @@
 """The site-gene sampler: evolution towards the front, whose gene is a decision of the space.
 
-NSGA-II for one or two objectives, NSGA-III's reference points for more (`parents`); the first generation and the
-baselines are the first parents; children come from `variation`.
+NSGA-II for one or two objectives, NSGA-III's reference points for more (`parents`); children come from `variation`.
+Values of trainings are noisy, and evolution that believes them goes on from what was merely lucky. So each draw is an
+evolution of its own, over a few generations that are not trained, from everything that is finished, under objectives
+that could be true by all trainings together (`surrogate`; Thompson, 1933: one such draw per proposal explores what is
+not known, and makes the proposals of one generation differ).
 """
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,13 +19,22 @@ from optuna.trial import FrozenTrial
 
 from nas.parameters import ByOption
 from nas.samplers.genes import GenePool, Genes
-from nas.samplers.parents import Parents, Selection, choose_parents
+from nas.samplers.parents import Selection, best_first, choose_parents
 from nas.samplers.past import Past
+from nas.samplers.ranking import Floats, Integers
+from nas.samplers.surrogate import Surrogate
 from nas.samplers.variation import Variation
 
-LEAST_PARENTS, SHARE_OF_PARENTS = 10, 1 / 6
-"""Parents at a time: at least so many, then this share of what is finished. Few parents learn faster, and go on from
-what was merely lucky; the more is finished, the more luck there is in the best of it (docs/decisions.md)."""
+NUM_PARENTS = 20
+BROODS, BROOD = 3, 20
+"""Generations within a draw, and children in each. On made-up truths a single brood of one or ten learnt more slowly
+with two objectives, and six were no better than three (docs/decisions.md)."""
+MOST_TRIES_OF_BROOD = 3 * BROOD
+"""Children that are made for a brood, of which those are thrown away that are known or break a limit."""
+ENOUGH = 10
+"""Finished trials from which on those that early stopping ended are no parents."""
+MOST_TRIALS = 1000
+"""Trials that a draw looks at, the newest: the time to learn grows with the square of their number and more."""
 MOST_TRIES = 100
 """Draws that are thrown away because they are known or break a limit, before one is handed out all the same."""
 
@@ -30,14 +43,22 @@ class SiteGeneSampler(BaseSampler):
     """An Optuna sampler over the parameters of `ByOption`.
 
     The first proposals, as many as a generation has, are drawn from sparse to dense; after that, and while nothing is
-    finished, so are those that follow. Whoever has finished, baselines too, may be a parent. Nothing that is known to
-    the study is drawn again, nor what breaks a limit of the space, as long as `MOST_TRIES` draws find something else.
+    finished, so are those that follow. Whoever has finished, baselines too, may be a parent, and those that early
+    stopping ended while too few finished; nothing is learnt from their values. Nothing that is known to the study is
+    drawn again, nor what breaks a limit of the space, as long as `MOST_TRIES` draws find something else.
     """
 
     def __init__(
-        self, pool: GenePool, past: Past, encoding: ByOption, selection: Selection, generation: int, seed: int
+        self,
+        surrogate: Surrogate,
+        pool: GenePool,
+        past: Past,
+        encoding: ByOption,
+        selection: Selection,
+        generation: int,
+        seed: int,
     ) -> None:
-        self._pool, self._past, self._encoding = pool, past, encoding
+        self._surrogate, self._pool, self._past, self._encoding = surrogate, pool, past, encoding
         self._selection, self._generation = selection, generation
         self._variation = Variation(pool)
         self._generator = np.random.default_rng(seed)
@@ -73,35 +94,72 @@ class SiteGeneSampler(BaseSampler):
     def _unknown(self, directions: Sequence[StudyDirection]) -> Genes:
         past = self._past
         if past.values is None or past.num_finished_proposals < self._generation:
-            return self._drawn(past.known, lambda attempt: self._first(past.num_proposals, attempt))
+            return self._drawn(past.known, self._firsts(past.num_proposals))
         signs = np.where([direction == StudyDirection.MAXIMIZE for direction in directions], -1.0, 1.0)
-        size = max(LEAST_PARENTS, int(SHARE_OF_PARENTS * len(past.genes)))
-        parents = choose_parents(past.values * signs, past.levels, size, self._selection, self._generator)
-        return self._drawn(past.known, lambda _: self._child(past.genes, parents))
+        return self._drawn(past.known, self._evolved(past.values * signs))
 
-    def _drawn(self, known: Container[Genes], draw: Callable[[int], Genes]) -> Genes:
-        """Draw until something is neither known nor beyond a limit; the last if nothing is."""
-        genes = draw(0)
-        for attempt in range(1, MOST_TRIES):
-            normal = self._pool.normal(genes)
-            if normal not in known and self._pool.space.violation(normal) is None:
+    def _drawn(self, known: Container[Genes], draws: Iterable[Genes]) -> Genes:
+        """Return the first draw that is neither known nor beyond a limit; the last if none is."""
+        genes: Genes = ()
+        for genes in islice(draws, MOST_TRIES):
+            if self._pool.normal(genes) not in known and self._within_limits(genes):
                 break
-            genes = draw(attempt)
         return genes
 
-    def _first(self, number: int, attempt: int) -> Genes:
-        """Draw the first generation's `number`th, whose number of modules is spread evenly over the generation."""
-        # Drawn again, it may have any number of modules: there is only one placement without any.
-        share = (
-            van_der_corput(number) + self._generator.random() / self._generation
-            if attempt == 0
-            else self._generator.random()
-        )
-        return self._variation.first(share % 1, self._generator)
+    def _within_limits(self, genes: Genes) -> bool:
+        return self._pool.space.violation(self._pool.normal(genes)) is None
 
-    def _child(self, genes: Sequence[Genes], parents: Parents) -> Genes:
-        one, other = (genes[parents.tournament(self._generator)] for _ in range(2))
-        return self._variation.child(one, other, self._generator)
+    def _firsts(self, number: int) -> Iterator[Genes]:
+        """Draw the first generation's `number`th, whose number of modules is spread evenly over the generation."""
+        share = van_der_corput(number) + self._generator.random() / self._generation
+        while True:
+            yield self._variation.first(share % 1, self._generator)
+            # Drawn again, it may have any number of modules: there is only one placement without any.
+            share = self._generator.random()
+
+    def _evolved(self, points: Floats) -> Iterator[Genes]:
+        """Evolve again and again, each time under other objectives, and yield the last brood, the best first."""
+        levels = self._past.levels
+        numbers = _of_use(levels)
+        best = numbers[levels[numbers] == levels.min()]
+        self._surrogate.learn([self._past.genes[number] for number in best], points[best])
+        while True:
+            yield from self._evolve([self._past.genes[number] for number in numbers], levels[numbers])
+
+    def _evolve(self, population: Sequence[Genes], levels: Floats) -> list[Genes]:
+        guess = self._surrogate.guess(self._generator)
+        population, points = list(population), guess(population)
+        seen = set(self._past.known)
+        for _ in range(BROODS):
+            numbers = choose_parents(points, levels, NUM_PARENTS, self._selection, self._generator)
+            parents = [population[number] for number in numbers]
+            brood = self._brood(parents, seen)
+            population += brood
+            points = np.vstack([points, guess(brood)])
+            levels = np.concatenate([levels, np.full(len(brood), levels.min())])
+        first = len(population) - len(brood)
+        return [population[number] for number in best_first(points, levels) if number >= first]
+
+    def _brood(self, parents: Sequence[Genes], seen: set[Genes]) -> list[Genes]:
+        """Return children that nobody has seen and that are within the limits; any one, if there are none."""
+        brood: list[Genes] = []
+        for _ in range(MOST_TRIES_OF_BROOD):
+            one, other = self._generator.integers(len(parents), size=2)
+            child = self._variation.child(parents[one], parents[other], self._generator)
+            normal = self._pool.normal(child)
+            if normal not in seen and self._within_limits(child):
+                seen.add(normal)
+                brood.append(child)
+                if len(brood) == BROOD:
+                    break
+        return brood or [child]
+
+
+def _of_use(levels: Floats) -> Integers:
+    """Return which finished trials a draw looks at: the best level first (`ranking`), then the newest."""
+    num_best = int((levels == levels.min()).sum())
+    newest = np.lexsort((-np.arange(len(levels)), levels))
+    return newest[: min(num_best, MOST_TRIALS) if num_best >= ENOUGH else MOST_TRIALS]
 
 
 def van_der_corput(number: int) -> float:

@@ -105,8 +105,9 @@ def test_evolution_hands_a_module_on_together_with_its_knobs(toy: Toy, name: str
         assert child is not None
         genes += child.indices[:8]
         trials.append(as_trial(child, TrialState.RUNNING))
-    # 1 / (1 - 0.4) = 1.7 of nine genes are retuned on average; knobs drawn anew would agree in 1 of 6.
-    assert genes.count(5) / len(genes) > 0.7
+    # In each of three broods 1 / (1 - 0.4) = 1.7 of nine genes are retuned on average; knobs drawn anew would agree in
+    # 1 of 6.
+    assert genes.count(5) / len(genes) > 1 - 3 * 1.7 / 9
 
 
 @pytest.mark.parametrize("name", SITE_GENES)

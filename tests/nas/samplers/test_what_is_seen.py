@@ -104,9 +104,10 @@ def test_the_second_generation_waits_for_the_baselines_and_has_them_for_parents(
         indices = space.encode(child.architecture)
         assert indices is not None
         agreeing.append(sum(index == 2 for index in indices))
-    # Nothing else has finished: of nine genes, 1 / (1 - 0.4) = 1.7 mutate on average.
+    # Nothing else has finished, so nothing is learnt: in each of three broods 1 / (1 - 0.4) = 1.7 of nine genes mutate
+    # at most, on average. By chance 9 / 4 would agree.
     assert min(agreeing) < 9
-    assert sum(agreeing) / len(agreeing) > 6
+    assert sum(agreeing) / len(agreeing) > 9 - 3 * 1.7
 
 
 @pytest.mark.parametrize("name", SITE_GENES)

@@ -1,0 +1,73 @@
+"""Bayesian linear regression whose noise is not known: what could be true of a noisy objective, given what was trained.
+
+The evidence of Bishop, 2006, "Pattern Recognition and Machine Learning", section 3.5, over a grid of the noise's share;
+departing from it, a share is drawn by its evidence instead of the best taken, since from few points the best is often
+no noise at all, and what was merely lucky would be believed.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from nas.samplers.ranking import Floats
+
+Generator = np.random.Generator
+Predict = Callable[[Floats], Floats]
+"""From (placements, features) to (placements,)."""
+
+NOISE_RATIOS = 10.0 ** np.arange(-5.0, 2.1, 0.5)
+"""The noise's variance over that of what the features explain: from costs, which are exact, to hardly any signal."""
+_LEAST = 1e-12
+
+
+class Regression:
+    """What is believed of one objective: its values are a constant, a sum over features with normal weights, and noise.
+
+    Args:
+        features: (points, features), not empty.
+        values: (points,), finite.
+    """
+
+    def __init__(self, features: Floats, values: Floats) -> None:
+        num = len(values)
+        self._centre, self._mean, self._spread = features.mean(axis=0), float(values.mean()), float(values.std())
+        centred, target = features - self._centre, (values - self._mean) / (self._spread or 1.0)
+        self._squares, self._axes = _principal_axes(centred)
+        self._along = (centred @ self._axes.T).T @ target
+        scale = float(self._squares.sum()) / num or 1.0
+        self._penalties = NOISE_RATIOS * scale
+        # The part of the target that no feature reaches, and along each axis the part that is not noise's.
+        explained = self._along**2 / np.maximum(self._squares, _LEAST)
+        rest = max(float(target @ target - explained.sum()), 0.0)
+        stretch = self._squares / self._penalties[:, None] + 1
+        self._noise = np.maximum((explained / stretch).sum(axis=1) + rest, _LEAST) / max(num - 1, 1)
+        evidence = -0.5 * ((num - 1) * np.log(self._noise) + np.log(stretch).sum(axis=1))
+        likelihood = np.exp(evidence - evidence.max())
+        self._probability = likelihood / likelihood.sum()
+
+    def draw(self, generator: Generator) -> Predict:
+        """Draw one function from all that could be true; where nothing is known it is drawn from the prior.
+
+        Objectives in which all points agree are predicted to stay as they are.
+        """
+        which = int(generator.choice(len(self._probability), p=self._probability))
+        penalty, noise = self._penalties[which], self._noise[which]
+        free = generator.normal(size=len(self._centre))
+        along = self._axes @ free
+        curvature = self._squares + penalty
+        known = self._along / curvature + np.sqrt(noise / curvature) * along
+        weights = self._axes.T @ known + np.sqrt(noise / penalty) * (free - self._axes.T @ along)
+        return lambda features: (features - self._centre) @ weights * self._spread + self._mean
+
+
+def _principal_axes(centred: Floats) -> tuple[Floats, Floats]:
+    """Return squared singular values, (axes,), and right singular vectors, (axes, features), without the zeros.
+
+    By the smaller of the two Gram matrices, which takes a third of the time of a singular value decomposition.
+    """
+    num, num_features = centred.shape
+    squares, vectors = np.linalg.eigh(centred @ centred.T if num <= num_features else centred.T @ centred)
+    kept = squares > max(1e-9 * squares[-1], _LEAST)
+    squares, vectors = squares[kept], vectors[:, kept]
+    axes = (vectors.T @ centred) / np.sqrt(squares)[:, None] if num <= num_features else vectors.T
+    return squares, axes

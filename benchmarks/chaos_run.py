@@ -60,7 +60,7 @@ class Fault:
     """And so much later."""
 
 
-KINDS = {"worker": 12, "driver": 5, "torn": 3, "node": 3, "interrupt": 1, "second": 1, "take-over": 1}
+KINDS = {"worker": 12, "driver": 5, "torn": 3, "node": 3, "interrupt": 2, "second": 2, "take-over": 3}
 """How often each happens, in parts."""
 
 

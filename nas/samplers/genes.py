@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 from search_spaces import SearchSpace
@@ -11,6 +11,8 @@ from search_spaces.space.decisions import Option
 
 Genes = tuple[int, ...]
 """One option index per decision; of decisions that the chosen host does not have too, where they are silent."""
+MOST_KEPT = 1 << 16
+"""Placements whose normal form is kept: those of the trials, and children that may come again."""
 
 
 class GenePool:
@@ -22,7 +24,7 @@ class GenePool:
         self._options = [decision.options for decision in space.decisions]
         self.empty = [_empty(options) for options in self._options]
         """Per decision the option that places nothing, or None."""
-        self.normal = cache(space.normal)
+        self.normal = lru_cache(MOST_KEPT)(space.normal)
 
     @cached_property
     def open(self) -> list[int]:

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial
 
 from nas.parameters import ByOption
 from nas.samplers.genes import GenePool, Genes
-from nas.samplers.parents import Selection, best_first, choose_parents
+from nas.samplers.parents import Selection, best_first, choose_parents, contenders
 from nas.samplers.past import Past
 from nas.samplers.ranking import Floats, Integers
 from nas.samplers.surrogate import Surrogate
@@ -102,12 +102,13 @@ class SiteGeneSampler(BaseSampler):
         """Return the first draw that is neither known nor beyond a limit; the last if none is."""
         genes: Genes = ()
         for genes in islice(draws, MOST_TRIES):
-            if self._pool.normal(genes) not in known and self._within_limits(genes):
+            normal = self._pool.normal(genes)
+            if normal not in known and self._within_limits(normal):
                 break
         return genes
 
-    def _within_limits(self, genes: Genes) -> bool:
-        return self._pool.space.violation(self._pool.normal(genes)) is None
+    def _within_limits(self, normal: Genes) -> bool:
+        return self._pool.space.violation(normal) is None
 
     def _firsts(self, number: int) -> Iterator[Genes]:
         """Draw the first generation's `number`th, whose number of modules is spread evenly over the generation."""
@@ -128,12 +129,13 @@ class SiteGeneSampler(BaseSampler):
 
     def _evolve(self, population: Sequence[Genes], levels: Floats) -> list[Genes]:
         guess = self._surrogate.guess(self._generator)
-        population, points = list(population), guess(population)
-        seen = set(self._past.known)
+        points = guess(population)
+        kept = contenders(points, levels, NUM_PARENTS)
+        population, points, levels = [population[number] for number in kept], points[kept], levels[kept]
+        seen: set[Genes] = set()
         for _ in range(BROODS):
             numbers = choose_parents(points, levels, NUM_PARENTS, self._selection, self._generator)
-            parents = [population[number] for number in numbers]
-            brood = self._brood(parents, seen)
+            brood = self._brood([population[number] for number in numbers], seen)
             population += brood
             points = np.vstack([points, guess(brood)])
             levels = np.concatenate([levels, np.full(len(brood), levels.min())])
@@ -147,7 +149,7 @@ class SiteGeneSampler(BaseSampler):
             one, other = self._generator.integers(len(parents), size=2)
             child = self._variation.child(parents[one], parents[other], self._generator)
             normal = self._pool.normal(child)
-            if normal not in seen and self._within_limits(child):
+            if normal not in seen and normal not in self._past.known and self._within_limits(normal):
                 seen.add(normal)
                 brood.append(child)
                 if len(brood) == BROOD:

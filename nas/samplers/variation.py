@@ -56,10 +56,8 @@ class Variation:
 
     def crossed(self, one: Genes, other: Genes, generator: Generator) -> Genes:
         """Take each decision from either parent, evenly."""
-        return tuple(
-            pair[side]
-            for pair, side in zip(zip(one, other, strict=True), generator.integers(2, size=len(one)), strict=True)
-        )
+        sides = generator.integers(2, size=len(one)).tolist()
+        return tuple(theirs if side else mine for mine, theirs, side in zip(one, other, sides, strict=True))
 
     def mutated(self, genes: Genes, generator: Generator) -> Genes:
         """Add, remove, move or retune, whatever of these is possible, evenly."""

@@ -147,8 +147,10 @@ class HostSpace:
 
     def violation(self, indices: Sequence[int]) -> str | None:
         """Return in words the limit that an architecture breaks, or None."""
-        for name, total in zip(LIMITED, self._totals(indices), strict=True):
-            limit = getattr(self.bounds, name)
+        limits = [getattr(self.bounds, name) for name in LIMITED]
+        if all(limit is None for limit in limits):
+            return None
+        for name, limit, total in zip(LIMITED, limits, self._totals(indices), strict=True):
             if limit is not None and total > limit:
                 return f"limit: {name} {total:,} above {limit:,}"
         return None

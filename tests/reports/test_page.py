@@ -51,7 +51,7 @@ def test_the_page_loads_nothing_from_anywhere(page: str) -> None:
 
 def test_the_script_that_draws_is_inlined_once() -> None:
     whole = render_page(make_report(study(searched())))
-    assert len(SCRIPT.findall(whole)) == 2
+    assert len(SCRIPT.findall(whole)) == 4  # and three of ours
     assert whole.count("* plotly.js v") == 1
 
 

@@ -1,39 +1,9 @@
 "use strict";
+// Quality against a cost: one plot for each length of training, and the switch of costs.
 (function () {
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const touch = window.matchMedia("(pointer: coarse)").matches;
-  const narrow = window.matchMedia("(max-width: 600px)");
-  const config = { displaylogo: false, responsive: true, displayModeBar: touch || narrow.matches ? false : "hover",
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  const data = plots.data, narrow = plots.narrow, config = plots.config;
+  const colour = plots.colour, withAlpha = plots.withAlpha, layout = plots.layout;
   let cost = data.scatter.costs.length ? data.scatter.costs[0].name : null;
-
-  function colour(name) {
-    return getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
-  }
-
-  function withAlpha(hex, alpha) {
-    const part = (i) => parseInt(hex.slice(i, i + 2), 16);
-    return "rgba(" + part(1) + "," + part(3) + "," + part(5) + "," + alpha + ")";
-  }
-
-  function axis(title) {
-    return { title: { text: title, standoff: 8 }, gridcolor: colour("line"), zerolinecolor: colour("line"),
-      linecolor: colour("line"), automargin: true };
-  }
-
-  function layout(xTitle, yTitle) {
-    return {
-      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", dragmode: touch ? false : "zoom",
-      font: { family: getComputedStyle(document.body).fontFamily, size: 12.5, color: colour("ink") },
-      margin: { l: 50, r: 12, t: narrow.matches ? 8 : 26, b: 45 }, hovermode: "closest",
-      hoverlabel: { align: "left", bgcolor: colour("panel"), bordercolor: colour("line"), font: { size: 12, color: colour("ink") } },
-      legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom", x: 0, font: { size: 11.5 } },
-      modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("faded"), activecolor: colour("ink") },
-      xaxis: axis(xTitle), yaxis: axis(yTitle),
-    };
-  }
-
-  // Quality against a cost
 
   function trace(group) {
     const faded = group.look === "trial" || group.look === "stopped";
@@ -104,22 +74,6 @@
     data.scatter.panels.forEach(function (panel) { drawPanel(document.getElementById("plot-" + panel.stage), panel); });
   }
 
-  function drawHypervolume() {
-    const element = document.getElementById("plot-hypervolume"), values = data.hypervolume.values;
-    if (!element) return;
-    const shape = layout("Finished trials, baselines included", "Share of the largest volume");
-    shape.yaxis.rangemode = "tozero";
-    const marked = data.hypervolume.baselines;
-    Plotly.react(element, [
-      { type: "scatter", mode: values.length > 1 ? "lines" : "markers", name: "all trials so far", x: values.map(function (_, i) { return i + 1; }), y: values,
-        line: { shape: "hv", color: colour("front"), width: 2 }, hovertemplate: "after %{x} trials: %{y:.4f}<extra></extra>" },
-      { type: "scatter", mode: "markers", name: "this trial was a baseline", x: marked.map(function (i) { return i + 1; }), y: marked.map(function (i) { return values[i]; }),
-        marker: { symbol: "square", size: 7, color: colour("baseline") }, hovertemplate: "after %{x} trials: %{y:.4f}<extra>baseline</extra>" },
-    ], shape, config);
-  }
-
-  function draw() { drawScatter(); drawHypervolume(); }
-
   function relabelWhenChanged(panel) {
     const element = document.getElementById("plot-" + panel.stage);
     let size = "";
@@ -129,14 +83,9 @@
     });
   }
 
-  draw();
+  plots.add(drawScatter);
   data.scatter.panels.forEach(relabelWhenChanged);
   document.querySelectorAll("input[name=cost]").forEach(function (input) {
     input.addEventListener("change", function () { cost = input.value; drawScatter(); });
-  });
-  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-  window.matchMedia("print").addEventListener("change", function () {
-    draw();  // paper is always light
-    document.querySelectorAll(".plot").forEach(function (plot) { Plotly.Plots.resize(plot); });
   });
 })();

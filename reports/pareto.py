@@ -3,6 +3,8 @@
 Fronts and hypervolumes are computed by moocore (https://multi-objective.github.io/moocore).
 """
 
+from dataclasses import dataclass
+
 import moocore
 import numpy as np
 import numpy.typing as npt
@@ -114,20 +116,36 @@ def reference_point(points: npt.ArrayLike) -> Floats:
     return np.asarray(worst + np.where(span > 0, _MARGIN * span, 1.0), dtype=np.float64)
 
 
-def hypervolume_history(points: npt.ArrayLike) -> Floats:
-    """Return the hypervolume after 1, 2, ... of the points, as a share of the largest one possible.
+@dataclass(frozen=True)
+class Box:
+    """Where hypervolumes are measured: 1 would be a single point that is best in everything."""
 
-    The box reaches from the best value of each objective among all points to their `reference_point`; 1 would be a
-    single point that is best in everything. Points that are not finite repeat the value before. The curve never falls.
-    No finite points give zeros.
+    best: Floats
+    """(objectives,)"""
+    corner: Floats
+    """(objectives,) what nobody may be worse than to count."""
+
+
+def box_around(points: npt.ArrayLike) -> Box:
+    """Return the box from the best finite value of each objective to the `reference_point`.
+
+    Raises:
+        ValueError: no finite point.
+    """
+    return Box(_finite(points).min(axis=0), reference_point(points))
+
+
+def hypervolume_history(points: npt.ArrayLike, box: Box | None = None) -> Floats:
+    """Return the hypervolume after 1, 2, ... of the points, as a share of the box; not given, the box around them.
+
+    Points that are not finite repeat the value before. The curve never falls. No finite points give zeros.
     """
     array = _as_points(points)
     finite = np.atleast_1d(np.isfinite(array).all(axis=1))
     if not finite.any():
         return np.zeros(len(array))
-    best, corner = array[finite].min(axis=0), reference_point(array)
-    scaled = (array - best) / (corner - best)
-    return _grow(scaled, finite)
+    box = box or box_around(array)
+    return _grow((array - box.best) / (box.corner - box.best), finite)
 
 
 def _grow(scaled: Floats, finite: npt.NDArray[np.bool_]) -> Floats:

@@ -1,5 +1,6 @@
 # `make quickstart` and `make test` do everything from a fresh clone; both start with `make install`.
 PYTHON ?= python3
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -18,8 +19,9 @@ $(STAMP): pyproject.toml
 quickstart: install
 	$(BIN)/nas search quickstart
 
+# Two processes, since many tests wait; JOBS=0 runs all in one.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 check: install
 	$(BIN)/ruff check .

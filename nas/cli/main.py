@@ -5,7 +5,14 @@ from importlib.metadata import version
 
 import typer
 
-from nas.cli import architecture_commands, catalogue_commands, host_commands, study_commands, transfer_command
+from nas.cli import (
+    analysis_command,
+    architecture_commands,
+    catalogue_commands,
+    host_commands,
+    study_commands,
+    transfer_command,
+)
 from nas.cli.plugins_option import PluginsOption, load_given, with_plugins
 from search_spaces.errors import InputError
 
@@ -16,7 +23,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for commands in (study_commands, architecture_commands, transfer_command, host_commands, catalogue_commands):
+for commands in (
+    study_commands,
+    analysis_command,
+    architecture_commands,
+    transfer_command,
+    host_commands,
+    catalogue_commands,
+):
     commands.register(app)
 for info in app.registered_commands:
     assert info.callback

@@ -88,7 +88,7 @@ def forest_importance(groups: list[Floats], targets: Floats) -> tuple[float, ...
     if components is None:
         return ()
     forest = RandomForestRegressor(random_state=0)
-    forest.fit(np.concatenate(groups, 1), components)
+    forest.fit(np.concatenate(groups, 1), components[:, 0] if components.shape[1] == 1 else components)
     ends = np.cumsum([group.shape[1] for group in groups])[:-1]
     sums = [float(part.sum()) for part in np.split(forest.feature_importances_, ends)]
     return tuple(sums) if sum(sums) else ()

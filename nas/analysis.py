@@ -78,9 +78,9 @@ def analyse_files(
 def analyse_study(
     study: str | Path, pick: str | None, looking: Looking, data_dir: str | None = None, tick: Tick = no_tick
 ) -> tuple[Analysis, tuple[Winner, ...], StudyHome]:
-    """Analyse one network of a study, and read the gates of all that is on its front.
+    """Analyse one network of a study, and without a pick read the gates of all that is on its front.
 
-    The winners' gates are written beside the report, which shows them from then on.
+    The winners' gates are written beside the report, which can show them from then on.
 
     Args:
         study: its folder or URL.
@@ -100,6 +100,8 @@ def analyse_study(
     host = _host_of(home.folder, best_summary(view), item, record.seed)
     data = _data_of(view, data_dir)
     found = analyse_files(Trained(item.architecture, weights, item.name), host, data, looking, tick)
+    if pick:
+        return found, (), home
     winners = _read_winners(home.folder, view, data, looking, tick)
     write_winners(home.folder / FOLDER, winners)
     return found, winners, home

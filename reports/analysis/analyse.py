@@ -138,7 +138,9 @@ def choose_examples(labels: Labels, answers: Labels, host_answers: Labels | None
     order = np.random.default_rng(1).permutation(len(labels))
     differ = [] if host_answers is None else [int(i) for i in order if answers[i] != host_answers[i]]
     chosen = differ[: num // 2]
-    chosen += [int(i) for i in order if int(i) not in set(differ)][: num - len(chosen)]
+    known = set(differ)
+    alike = [int(i) for i in order if int(i) not in known]
+    chosen = [*chosen, *alike, *differ[len(chosen) :]][:num]
     return tuple(
         Example(i, int(labels[i]), int(answers[i]), None if host_answers is None else int(host_answers[i]))
         for i in chosen
@@ -198,9 +200,9 @@ def _explain_what_is_missing(found: Analysis) -> None:
     if not found.class_weights:
         reasons.setdefault("class_weights", reasons.get("gates", "no module here multiplies what it reads"))
     if not found.importances:
-        reasons.setdefault("importances", "no bridge attention (`ba`) is placed in this network")
+        reasons.setdefault("importances", "no bridge attention (ba) is placed in this network")
     if not found.factors:
-        reasons["factors"] = "no `cat` is placed in this network"
+        reasons["factors"] = "no cat is placed in this network"
     if not found.maps:
         reasons["maps"] = "no gate of this network tells positions apart"
         if bare:

@@ -147,7 +147,7 @@ def readers_of(subject: Subject) -> tuple[dict[Placed, Reader], tuple[Unread, ..
         kind, module = entry(placed.spec.module).kind, _inner(subject.module(placed))
         part = getattr(module, "gate_part", None)
         if part is not None:
-            words = f"the output of its part `{part}`"
+            words = f"the output of its part {part}"
             readers[placed] = Reader(module.get_submodule(part), words)
         elif kind in ("gate", "bridge", "recurrent"):
             readers[placed] = Reader(None, "output / input")
@@ -157,7 +157,7 @@ def readers_of(subject: Subject) -> tuple[dict[Placed, Reader], tuple[Unread, ..
                 if kind == "merge"
                 else "it stands for a convolution, whose output over input is no gate"
             )
-            unread.append(Unread(subject.names[placed], str(placed.spec), f"{reason}, and it names no `gate_part`"))
+            unread.append(Unread(subject.names[placed], str(placed.spec), f"{reason}, and it names no gate_part"))
     return readers, tuple(unread)
 
 

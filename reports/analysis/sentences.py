@@ -10,9 +10,9 @@ THRESHOLD = (
     f"A gate is called wasted if it moves by less than {WASTED_BELOW:.0%} of its size, over the images and over the "
     "positions of a map together (root of the summed squares of both spreads, over the root mean square of the "
     "channels' means). Then it is the same number whatever is seen: a fixed scale for each channel, which the "
-    "convolutions and norms around it can hold themselves. Holding a gate at its mean changes the map it stands at by "
-    "just that share of the map's root mean square, if gate and map are independent; what that is worth to the answers "
-    "is measured in the column of predictions that change."
+    "convolutions and norms around it can hold themselves. Holding the gate of one map at its mean changes that map by "
+    "just that share of its root mean square, if gate and map are independent; what that is worth to the answers is "
+    "measured in the column of predictions that change."
 )
 
 

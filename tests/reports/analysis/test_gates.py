@@ -92,7 +92,7 @@ def test_every_kind_of_module_is_read_at_its_site_in_network_order() -> None:
     assert 1 < by_site["layer1/end"].mean < 2  # x + x M with M in (0, 1)
     assert by_site["layer1/end"].is_spatial
     assert 0 < by_site["layer2.0/merge"].mean < 1
-    assert by_site["layer2.0/merge"].read_from == "the output of its part `weights`"
+    assert by_site["layer2.0/merge"].read_from == "the output of its part weights"
     assert not by_site["layer1.0/branch"].is_spatial
 
 

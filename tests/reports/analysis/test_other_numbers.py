@@ -156,14 +156,15 @@ def test_images_that_two_networks_answer_differently_come_first_up_to_half() -> 
     assert len(chosen) == len({each.position for each in chosen}) == 6
     assert sum(each.predicted != each.predicted_by_host for each in chosen) == 3
     assert chosen == choose_examples(labels, labels, host, 6)
+    assert len(choose_examples(labels, labels, labels + 1, 6)) == 6, "where all differ, all shown do"
 
 
 def test_what_does_not_apply_says_why() -> None:
     found = analyse(subject({}), None, digits(20), num_examples=0)
     assert found.gates == found.importances == found.factors == found.maps == found.cams == ()
     assert "bare host" in found.reasons["gates"]
-    assert "`ba`" in found.reasons["importances"]
-    assert "`cat`" in found.reasons["factors"]
+    assert "(ba)" in found.reasons["importances"]
+    assert "no cat" in found.reasons["factors"]
     assert len(found.selectivity) == 3
 
 

@@ -146,9 +146,8 @@ def test_numbers_do_not_depend_on_the_size_of_the_batches() -> None:
         assert one.class_means[3] == pytest.approx(other.class_means[3], rel=1e-4)
 
 
-def test_holding_a_constant_gate_changes_no_prediction_and_one_that_decides_changes_some() -> None:
+def test_holding_a_constant_gate_changes_no_prediction() -> None:
     network, pictures = subject({"layer1/end": {"module": "bam", "reduction": 4}}), digits()
-    gates, _ = read_gates(network, pictures, no_tick)
     (bam,) = parts(network, BAM)
     nn.init.zeros_(bam.channel[-1].weight)
     nn.init.zeros_(bam.channel[-1].bias)
@@ -158,6 +157,18 @@ def test_holding_a_constant_gate_changes_no_prediction_and_one_that_decides_chan
     assert gates[0].mean == pytest.approx(1.5, abs=1e-5)
     (held,) = freeze_each(network, gates, pictures, no_tick)
     assert (held.num_changed, held.num_right) == (0, held.num_right_before)
+
+
+def test_holding_a_gate_on_which_the_answer_depends_changes_predictions() -> None:
+    network, pictures = subject({"layer3.2/out": {"module": "se", "reduction": 4}}), digits()
+    (se,) = parts(network, SE)
+    se.excite.weight.data *= 100  # nearly on or off, by the image
+    logits = network.look(pictures.normalised(range(len(pictures)), network.device), {})
+    head = next(m for m in network.network.modules() if isinstance(m, nn.Linear) and m.out_features == 10)
+    head.bias.data -= logits.mean(0)  # so that an untrained network does not answer the same for all
+    gates, _ = read_gates(network, pictures, no_tick)
+    (held,) = freeze_each(network, gates, pictures, no_tick)
+    assert held.num_changed > 0
 
 
 @pytest.mark.parametrize("site", ["layer2.0/merge", "layer2.1/conv1"])

@@ -74,7 +74,7 @@ def export_study(
     home = find_study(study)
     refuse_changed_plugins(home.shown, home.facts())
     item = pick_network(view, pick)
-    record, weights = _trained(home.folder, item)
+    record, weights = kept_training(home.folder, item)
     out = out or Path("exports") / f"{view.name}-{item.architecture.id}"
     _refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -118,8 +118,12 @@ def _quality(item: Measured) -> float:
     return item.adjusted(quality_of(item.records).value) or 0.0
 
 
-def _trained(folder: Path, item: Measured) -> tuple[TrialRecord, Path]:
-    """Return the training with the best validation accuracy (or mIoU) whose weights were kept."""
+def kept_training(folder: Path, item: Measured) -> tuple[TrialRecord, Path]:
+    """Return the training with the best validation accuracy (or mIoU) whose weights were kept.
+
+    Raises:
+        InputError: none were kept.
+    """
     value = quality_of(item.records).value
     for record in sorted(item.records, key=lambda record: -(value(record) or 0.0)):
         path = weights_path(folder, item.architecture, record.seed, record.epochs)

@@ -12,6 +12,7 @@ import operator
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -38,6 +39,29 @@ _AS_MAP = (slice(None), slice(None), None, None)
 _OUT_OF_PLACE: dict[Any, Any] = {operator.iadd: operator.add, "add_": "add"}
 
 
+@dataclass(frozen=True)
+class Placed:
+    """One call of an attention module in a network that was built."""
+
+    site: str
+    spec: ModuleSpec
+    path: str
+    """Of the module in the part of the network that was edited; modules that sites share have one path."""
+    call: str
+    """The name in the graph of the node that calls it; of bridge attention whose weights a later block reads, of the
+    node that scales by them."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things are in the graph of a network that was built."""
+
+    placed: tuple[Placed, ...]
+    """The attention modules in the order in which they were placed; what is removed leaves none."""
+    standing: dict[str, str]
+    """From a node's name in the bare host's graph to the node that stands for it, attention there included."""
+
+
 def build(host: HostConfig, placement: Placement, seed: int) -> nn.Module:
     """Build the network on the CPU.
 
@@ -52,6 +76,12 @@ def build(host: HostConfig, placement: Placement, seed: int) -> nn.Module:
 def build_on_meta(host: HostConfig, placement: Placement) -> nn.Module:
     """Build the network without data (meta device), for counting."""
     return _edit(host, build_network_on_meta(host), placement, lambda _: torch.device("meta"))
+
+
+def lay_out(host: HostConfig, placement: Placement) -> Layout:
+    """Return where things are in the graph of the network that `build` makes of this; names do not depend on seeds."""
+    editor = _editor(host, build_network_on_meta(host), placement, lambda _: torch.device("meta"))
+    return editor.layout()
 
 
 @contextmanager
@@ -78,6 +108,19 @@ def _edit(
     context: Callable[[str], AbstractContextManager[object]],
 ) -> nn.Module:
     """Place the modules, each built inside `context(<site>#<position>)`."""
+    edited = _editor(host, network, placement, context).finish()
+    if not host.traced_part:
+        return edited
+    network.set_submodule(host.traced_part, edited)
+    return network
+
+
+def _editor(
+    host: HostConfig,
+    network: nn.Module,
+    placement: Placement,
+    context: Callable[[str], AbstractContextManager[object]],
+) -> "_Editor":
     editor = _Editor(network.get_submodule(host.traced_part), trace_host(host))
     sites = {site.name: site for site in find_sites(host)}
     names = tensor_names(sites, placement)
@@ -91,11 +134,7 @@ def _edit(
             with context(f"{known_as}#{num_placed[known_as]}"):
                 editor.place(sites[name], f"{known_as}.{num_placed[known_as]}", spec)
             num_placed[known_as] += 1
-    edited = editor.finish()
-    if not host.traced_part:
-        return edited
-    network.set_submodule(host.traced_part, edited)
-    return network
+    return editor
 
 
 def no_attention(x_BCHW: Tensor) -> Tensor:
@@ -126,24 +165,27 @@ class _Editor:
         self._weights: dict[fx.Node, fx.Node] = {}
         self._taken_out: dict[str, str] = {}
         """From the output of each attention of the host that was taken out to its input, both names of nodes."""
+        self._placed: list[tuple[str, ModuleSpec, str, fx.Node]] = []
 
     def place(self, site: Site, name: str, spec: ModuleSpec) -> None:
         """Put a module at a site, after what stands there already; its parameters stand under this name."""
         kind = entry(spec.module).kind
         if kind == "weights":
-            self._replace_conv(site, spec)
+            path = self._replace_conv(site, spec)
+            self._placed.append((site.name, spec, path, self._current[site.target]))
             return
         path = self._add_module(site, name, spec)
         if kind == "merge":
-            self._replace_merge(site, path)
+            node = self._replace_merge(site, path)
         elif kind == "recurrent":
-            self._refine_with_state(site, path)
+            node = self._refine_with_state(site, path)
         else:
             sources = ([self._source(site, spec, number) for number in range(len(bridged(site, spec)))],)
             node = self._refine(site, path, *(sources if kind == "bridge" else ()))
             if isinstance(getattr(self._network.get_submodule(path), "weigh", None), BridgeWeights):
                 self._weighing[site.target] = node
                 self._weighing[self._taken_out.get(site.target, site.target)] = node
+        self._placed.append((site.name, spec, path, node))
 
     def _add_module(self, site: Site, name: str, spec: ModuleSpec) -> str:
         if spec.share and spec.share in self._shared:
@@ -187,7 +229,7 @@ class _Editor:
         for user in node.users:
             user.target = _OUT_OF_PLACE.get(user.target, user.target)
 
-    def _refine_with_state(self, site: Site, path: str) -> None:
+    def _refine_with_state(self, site: Site, path: str) -> fx.Node:
         call = self._refine(site, path, self._states.get(path))
         with self._graph.inserting_after(call):
             state = self._graph.call_function(operator.getitem, (call, 1))
@@ -196,6 +238,7 @@ class _Editor:
         if not site.refines_input:
             self._current[site.target] = output
         self._states[path] = state
+        return call
 
     def _source(self, site: Site, spec: ModuleSpec, number: int) -> fx.Node:
         name = bridged(site, spec)[number].node
@@ -225,9 +268,10 @@ class _Editor:
         call.replace_all_uses_with(scaled)
         self._graph.erase_node(call)
         self._current |= {key: scaled for key, node in self._current.items() if node is call}
+        self._placed = [(site, spec, path, scaled if node is call else node) for site, spec, path, node in self._placed]
         return as_map
 
-    def _replace_conv(self, site: Site, spec: ModuleSpec) -> None:
+    def _replace_conv(self, site: Site, spec: ModuleSpec) -> str:
         path = str(self._current[site.target].target)
         conv = self._network.get_submodule(path)
         assert isinstance(conv, nn.Conv2d)
@@ -237,8 +281,9 @@ class _Editor:
         assert isinstance(kept, nn.Parameter), f"{spec.module} must keep the convolution's `weight`"
         assert kept is weight or kept.shape[1:] == weight.shape[1:], f"{spec.module}: {kept.shape} of {weight.shape}"
         self._network.set_submodule(path, module)
+        return path
 
-    def _replace_merge(self, site: Site, path: str) -> None:
+    def _replace_merge(self, site: Site, path: str) -> fx.Node:
         target = self._current[site.target]
         branch, shortcut = target.args if site.branch_operand == 0 else target.args[::-1]
         with self._graph.inserting_after(target):
@@ -246,6 +291,7 @@ class _Editor:
         target.replace_all_uses_with(node)
         self._graph.erase_node(target)
         self._current[site.target] = node
+        return node
 
     def remove(self, site: Site) -> None:
         """Put nothing in the place of the host's own attention."""
@@ -277,6 +323,14 @@ class _Editor:
             elif gone.op == "get_attr":
                 owner, _, attribute = str(gone.target).rpartition(".")
                 delattr(self._network.get_submodule(owner), attribute)
+
+    def layout(self) -> Layout:
+        """Return where things are."""
+        there = set(self._graph.nodes)
+        return Layout(
+            tuple(Placed(site, spec, path, node.name) for site, spec, path, node in self._placed),
+            {name: node.name for name, node in self._current.items() if node in there},
+        )
 
     def finish(self) -> fx.GraphModule:
         """Check the graph and return the network."""

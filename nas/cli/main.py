@@ -6,6 +6,7 @@ from importlib.metadata import version
 import typer
 
 from nas.cli import (
+    analysis_command,
     architecture_commands,
     catalogue_commands,
     compare_command,
@@ -26,6 +27,7 @@ app = typer.Typer(
 for commands in (
     study_commands,
     compare_command,
+    analysis_command,
     architecture_commands,
     transfer_command,
     host_commands,

@@ -31,6 +31,8 @@ class AFF(nn.Module):
     paper has 1.
     """
 
+    gate_part = "weights"
+
     def __init__(
         self,
         channels: int,
@@ -62,6 +64,8 @@ class IAFF(nn.Module):
     M1 and M2 have weights of their own. (The PyTorch port uses M1's global branch twice, a bug: issue 31 of
     its repository.) There is no factor 2, in the code either.
     """
+
+    gate_part = "weights"
 
     def __init__(self, channels: int, *, reduction: Reduction = 4, context: Context = "global_local") -> None:
         super().__init__()

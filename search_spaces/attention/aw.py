@@ -51,6 +51,7 @@ class AW(nn.Module):
     Training a 1x1 convolution needs two images or more per batch, as its pooled map has one position.
     """
 
+    gate_part = "attend"
     alpha: nn.Parameter | None
 
     def __init__(

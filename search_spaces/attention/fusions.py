@@ -16,6 +16,8 @@ from search_spaces.attention.registry import register
 class _MultiScaleMerge(nn.Module):
     """A merge with one M."""
 
+    gate_part = "weights"
+
     def __init__(self, channels: int, *, reduction: Reduction = 4, context: Context = "global_local") -> None:
         super().__init__()
         self.weights = MultiScaleWeights(channels, reduction, context)

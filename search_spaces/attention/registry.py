@@ -47,7 +47,11 @@ KINDS = {
 the place of a convolution whose `weight` (or its first rows) and `bias` the module keeps as its own.
 recurrent: forward(x, state or None) -> (x, state), one instance along several sites, to which the state
 goes on. removal: forward(x) -> x, in the place of the host's own attention. x, branch and shortcut are
-(B, C, H, W); all but weights answer in the shape of their first input."""
+(B, C, H, W); all but weights answer in the shape of their first input.
+
+What weighs one map has its weights read as output over input (`reports.analysis`). A merge or a module on weights may
+say where its own can be read: `gate_part`, the name of the part of it that returns them, (B, C), (B, C, 1, 1) or
+(B, C, h, w)."""
 
 RESOLUTION = "resolution"
 """The last positional parameter of a class, of whatever kind, that has to know the (H, W) of its site."""

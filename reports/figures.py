@@ -48,6 +48,7 @@ def write_figures(folder: Path, scatter: Scatter, placements: PlacementMap, curv
 def _save(folder: Path, name: str, figure: Figure) -> list[Path]:
     """Write a figure in both formats."""
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
+    _lay_out(figure)
     FigureCanvasAgg(figure).print_figure(paths[0], dpi=_DPI)
     FigureCanvasSVG(figure).print_figure(paths[1], dpi=_DPI, metadata={"Date": None})
     return paths
@@ -60,6 +61,7 @@ def draw_scatter(scatter: Scatter, cost: Axis) -> Figure:
     pens = [_Pen(figure.add_subplot(1, num, i + 1), cost, scatter.quality) for i in range(len(scatter.panels))]
     for pen, panel in zip(pens, scatter.panels, strict=True):
         _draw_panel(pen, panel, maximise=scatter.maximise)
+    _lay_out(figure)
     for pen, panel in zip(pens, scatter.panels, strict=True):  # once nothing moves any more
         shown = [mark for mark in panel.marks if cost.name in mark.costs]
         looks = ("host",) if panel.several_hosts else ("baseline", "host")
@@ -197,6 +199,13 @@ def draw_hypervolume(curve: HypervolumeCurve) -> Figure:
 
 def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
+
+
+def _lay_out(figure: Figure) -> None:
+    """Give everything its place, once: the layout engine would draw the figure twice for each file."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def _decorate(axes: Axes) -> None:

@@ -91,6 +91,7 @@ def test_a_wide_page_opens_from_disk_draws_marks_and_answers_pointing(browser: P
 def test_the_keyboard_reaches_every_mark(browser: Page, report: Path) -> None:
     browser.open(report)
     browser.get("document.getElementById('plot-confirm').focus()")
+    browser.wait()  # it may scroll, which takes the tip away
     for key, expected in (("ArrowRight", BARE), ("ArrowRight", SE), ("End", BAM), ("Home", BARE)):
         browser.press(key)
         assert is_tip_shown(browser)

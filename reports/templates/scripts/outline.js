@@ -73,6 +73,12 @@ const outline = (function () {
     return text.length <= most ? text : most < 2 ? "" : text.slice(0, most - 1) + "…";
   }
 
+  // Blocks of one kind differ at the end of their names.
+  function clipStart(text, room, letter) {
+    const most = Math.floor(room / letter);
+    return text.length <= most ? text : "…" + text.slice(text.length - most + 1);
+  }
+
   function text(x, y, content, kind, anchor) {
     return make("svg:text", { x: x, y: y, class: kind, "text-anchor": anchor || null }, content);
   }
@@ -115,7 +121,7 @@ const outline = (function () {
       const block = host.blocks[entry.block], next = line[i + 1];
       const stage = host.stages[block[1]];
       const short = block[0].startsWith(stage + ".") ? block[0].slice(stage.length + 1) : block[0].split(".").pop();
-      svg.append(text(entry.x + plan.column / 2, top + 36, clip(short, plan.column, LETTER), "block", "middle"));
+      svg.append(text(entry.x + plan.column / 2, top + 36, clipStart(short, plan.column - 4, LETTER), "block", "middle"));
       if (next && host.blocks[next.block][1] === block[1]) return;
       const left = line[start].x, right = entry.x + plan.column - 2, size = block[2] + " ch, " + block[3] + "×" + block[4];
       svg.append(make("svg:path", { d: "M" + left + " " + (top + 27) + "H" + right, class: "span" }));

@@ -1,4 +1,4 @@
-"""The figures as PNG, drawn by matplotlib from data computed elsewhere.
+"""The figures as PNG and SVG, drawn by matplotlib from data computed elsewhere.
 
 Figures are made without pyplot, so there is no global state and any thread may draw.
 """
@@ -9,35 +9,49 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from reports import style
+from reports import figure_data, style
 from reports.labels import place_labels
 from reports.placement import PlacementMap, Share
 from reports.progress import HypervolumeCurve
 from reports.scatter import Axis, Mark, Panel, Scatter, staircase
 
 _DPI = 160
+_CROWD = 1000
+"""Marks of one look from which on they are pixels in the SVG as well, which would be slow to open otherwise."""
+_SHORT_NAMES = {"macs": "macs", "params": "params", "latency_ms": "latency", "memory_bytes": "memory"}
+"""From an axis to how its figure's file is called."""
 
 
 def write_figures(folder: Path, scatter: Scatter, placements: PlacementMap, curve: HypervolumeCurve) -> list[Path]:
-    """Write accuracy_macs.png, accuracy_params.png, placement_map.png and hypervolume.png; return their paths.
+    """Write accuracy_macs, accuracy_params, ... (one for each cost), placement_map and hypervolume; return their paths.
 
-    A figure without data says so in words. The first two show log-loss where that, and not accuracy, is an objective;
-    where it is mIoU, they are called miou_macs.png and miou_params.png.
+    Each is there as .png, as .svg, and its numbers as .csv. A figure without data says so in words. The first ones show
+    log-loss where that, and not accuracy, is an objective; where it is mIoU, they are called miou_macs and so on.
     """
     shown = "miou" if scatter.quality.name == "miou" else "accuracy"
-    by_name = {axis.name: axis for axis in scatter.costs}
-    figures = {
-        f"{shown}_macs.png": draw_scatter(scatter, by_name["macs"]),
-        f"{shown}_params.png": draw_scatter(scatter, by_name["params"]),
-        "placement_map.png": draw_placements(placements),
-        "hypervolume.png": draw_hypervolume(curve),
-    }
     folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures.items():
-        FigureCanvasAgg(figure).print_figure(folder / name, dpi=_DPI)
-    return [folder / name for name in figures]
+    paths = []
+    for cost in scatter.costs:
+        name = f"{shown}_{_SHORT_NAMES[cost.name]}"
+        paths += _save(folder, name, draw_scatter(scatter, cost))
+        figure_data.write_scatter(folder / f"{name}.csv", scatter, cost)
+    paths += _save(folder, "placement_map", draw_placements(placements))
+    figure_data.write_placements(folder / "placement_map.csv", placements)
+    paths += _save(folder, "hypervolume", draw_hypervolume(curve))
+    figure_data.write_hypervolume(folder / "hypervolume.csv", curve)
+    return paths
+
+
+def _save(folder: Path, name: str, figure: Figure) -> list[Path]:
+    """Write a figure in both formats."""
+    paths = [folder / f"{name}.png", folder / f"{name}.svg"]
+    _lay_out(figure)
+    FigureCanvasAgg(figure).print_figure(paths[0], dpi=_DPI)
+    FigureCanvasSVG(figure).print_figure(paths[1], dpi=_DPI, metadata={"Date": None})
+    return paths
 
 
 def draw_scatter(scatter: Scatter, cost: Axis) -> Figure:
@@ -47,11 +61,14 @@ def draw_scatter(scatter: Scatter, cost: Axis) -> Figure:
     pens = [_Pen(figure.add_subplot(1, num, i + 1), cost, scatter.quality) for i in range(len(scatter.panels))]
     for pen, panel in zip(pens, scatter.panels, strict=True):
         _draw_panel(pen, panel, maximise=scatter.maximise)
+    _lay_out(figure)
     for pen, panel in zip(pens, scatter.panels, strict=True):  # once nothing moves any more
         shown = [mark for mark in panel.marks if cost.name in mark.costs]
         looks = ("host",) if panel.several_hosts else ("baseline", "host")
         named = [(mark.name, pen.point(mark)) for mark in shown if mark.look in looks]
-        place_labels(pen.axes, named, [pen.point(mark) for mark in shown])
+        # Among a crowd there is no free place, and a name may stand on it.
+        clear = shown if len(shown) <= _CROWD else [mark for mark in shown if mark.look not in ("trial", "stopped")]
+        place_labels(pen.axes, named, [pen.point(mark) for mark in clear])
     if not pens:
         _draw_nothing(figure, "No trial has finished yet.")
     return figure
@@ -105,13 +122,16 @@ class _Pen:
             if mark.low is not None and mark.high is not None:
                 at, ends = self.point(mark)[0], [mark.low * self.quality.scale, mark.high * self.quality.scale]
                 self.axes.plot([at, at], ends, color=colour, linewidth=1, alpha=0.6 * alpha, zorder=3)
+        x, y = zip(*map(self.point, shown), strict=True)
+        marker, edge = style.MARKERS[symbol], 1.0 if symbol == style.STOPPED_SYMBOL else 0.0
+        if len(shown) > _CROWD:  # a line's markers are drawn several times as fast as a collection's
+            look = {"markersize": size**0.5 / 2, "markeredgewidth": edge / 2, "alpha": alpha, "rasterized": True}
+            self.axes.plot(x, y, marker, color=colour, label=label, zorder=4, **look)
+            return
         # A baseline on the front gets the front's colour as its rim.
         rims = [style.FRONT if mark.on_front and mark.look != "front" else "white" for mark in shown]
-        rim = {"linewidths": 1.0} if symbol == style.STOPPED_SYMBOL else {"edgecolors": rims, "linewidths": 1.0}
-        x, y = zip(*map(self.point, shown), strict=True)
-        self.axes.scatter(
-            x, y, s=size, marker=style.MARKERS[symbol], c=colour, alpha=alpha, zorder=4, label=label, **rim
-        )
+        rim = {"linewidths": 1.0} if edge else {"edgecolors": rims, "linewidths": 1.0}
+        self.axes.scatter(x, y, s=size, marker=marker, c=colour, alpha=alpha, zorder=4, label=label, **rim)
 
 
 def draw_placements(placements: PlacementMap) -> Figure:
@@ -170,6 +190,13 @@ def draw_hypervolume(curve: HypervolumeCurve) -> Figure:
 
 def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
+
+
+def _lay_out(figure: Figure) -> None:
+    """Give everything its place, once: the layout engine would draw the figure twice for each file."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def _decorate(axes: Axes) -> None:

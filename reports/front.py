@@ -4,6 +4,7 @@ Trainings of different lengths are never compared: the search and its confirmati
 a confirmation that was run at several lengths only one counts.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -52,9 +53,8 @@ class Measured:
         return self.label or self.architecture.id
 
     def by_seed(self, value: Callable[[TrialRecord], float | None]) -> dict[int, float]:
-        """Return a number of each record by its seed, without those that were not measured."""
-        found = {record.seed: value(record) for record in self.records}
-        return {seed: number for seed, number in found.items() if number is not None}
+        """Return a number of each record by its seed, without those that were not measured or are not finite."""
+        return _by_seed(self.records, value)
 
     def mean(self, value: Callable[[TrialRecord], float | None]) -> float | None:
         """Return the mean of a number over the seeds; None where it was never measured."""
@@ -63,7 +63,7 @@ class Measured:
 
     def adjusted(self, value: Callable[[TrialRecord], float | None]) -> float | None:
         """Return the mean as if it had all seeds that any of its peers has; where all have the same, the plain mean."""
-        groups = [{r.seed: v for r in group if (v := value(r)) is not None} for group in self.peers]
+        groups = [_by_seed(group, value) for group in self.peers]
         measured = [group for group in groups if group]
         if self.records not in self.peers or len({frozenset(group) for group in measured}) < 2:
             return self.mean(value)
@@ -73,6 +73,11 @@ class Measured:
         seeds = sorted(set().union(*measured))
         table = np.array([[group.get(seed, np.nan) for seed in seeds] for group in measured])
         return float(fit_additive(table).means[measured.index(own)])
+
+
+def _by_seed(records: Sequence[TrialRecord], value: Callable[[TrialRecord], float | None]) -> dict[int, float]:
+    found = {record.seed: value(record) for record in records}
+    return {seed: number for seed, number in found.items() if number is not None and math.isfinite(number)}
 
 
 @dataclass(frozen=True)

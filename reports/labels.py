@@ -21,10 +21,10 @@ _MARK_PIXELS = 7
 def place_labels(axes: Axes, named: Sequence[tuple[str, Point]], marks: Sequence[Point]) -> None:
     """Write the names beside their points, in data coordinates, clear of each other and of all marks.
 
-    The highest come first. A name that is clear nowhere stands where it covers least. The axes keep their limits.
+    The highest come first. A name that is clear nowhere stands where it covers least. The axes keep their limits; they
+    must have their final place in the figure already.
     """
     canvas = FigureCanvasAgg(_figure_of(axes))
-    canvas.draw()  # type: ignore[no-untyped-call]  # lays out the axes, so that pixels are known
     axes.set_autoscale_on(False)
     pixels = [axes.transData.transform(mark) for mark in marks]
     size = 2 * _MARK_PIXELS

@@ -1,21 +1,22 @@
-"""The report: one self-contained page, the figures as PNG and the tables as CSV."""
+"""The report: one self-contained page, and beside it figures, tables as CSV and the architectures as files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
-from reports import early_stopping, style, tables, wording
+from reports import architecture_files, early_stopping, style, tables, wording
 from reports.answer import answer_of
 from reports.csv_files import EQUAL_COST_CSV, FRONT_CSV, MIOU_FRONT_CSV, MIOU_TRIALS_CSV, TRIALS_CSV, write_csv
 from reports.equal_cost import EqualCostRow, equal_cost_rows
 from reports.figures import write_figures
 from reports.front import Summary, summarise_confirm, summarise_search
 from reports.objectives import OBJECTIVES
+from reports.outline import Outlines, outlines_of
 from reports.placement import Naming, PlacementMap, placement_map, sites_there, used_sites
 from reports.plots import hypervolume_data, scatter_data
 from reports.progress import HypervolumeCurve, hypervolume_curve
@@ -23,11 +24,11 @@ from reports.provenance import Provenance, provenance_of
 from reports.quality import MIOU, Quality
 from reports.scatter import Scatter, scatter_of
 from reports.tables import FailureRow, FrontRow
+from reports.trial_table import trial_table
 from reports.view import StudyView
 from search_spaces import Architecture
 from search_spaces.yaml_files import dump_yaml
 
-_MAX_TRIALS = 500
 _MAX_COLUMNS = 12
 
 
@@ -44,6 +45,9 @@ class Report:
     answer: tuple[str, ...]
     scatter: Scatter
     placements: PlacementMap
+    outlines: Outlines
+    architectures: dict[str, Architecture]
+    """By id, those that are written as files."""
     curve: HypervolumeCurve
     stopping: tuple[str, ...]
     """What early stopping did, in sentences; none where there was none."""
@@ -64,7 +68,7 @@ class Report:
 
 
 def write_report(view: StudyView, out: Path) -> Path:
-    """Write report.html, its tables as CSV and figures/*.png into `out`; return the page's path.
+    """Write report.html, its tables as CSV, figures/ and architectures/ into `out`; return the page's path.
 
     The folder is made if it is missing; files of an earlier report are replaced.
     """
@@ -76,6 +80,7 @@ def write_report(view: StudyView, out: Path) -> Path:
     for name, trials in (("trials.csv", view.search), ("confirm.csv", view.confirm)):
         write_csv(out / name, trials, {**TRIALS_CSV, **(MIOU_TRIALS_CSV if of_pixels else {})})
     write_figures(out / "figures", report.scatter, report.placements, report.curve)
+    architecture_files.write_architectures(out / architecture_files.FOLDER, report.architectures)
     page = out / "report.html"
     page.write_text(render_page(report), encoding="utf-8")
     return page
@@ -89,6 +94,8 @@ def make_report(view: StudyView) -> Report:
     rows = tables.rows_of(shown, names)
     equal_cost = equal_cost_rows(view, shown, rows)
     proposals = [item.architecture for item in search.items if item.role == "proposal"]
+    placements = placement_map([item.architecture for item in shown.front], proposals)
+    every = [trial.architecture for trial in (*view.search, *view.confirm)]
     return Report(
         view=view,
         search=search,
@@ -96,8 +103,10 @@ def make_report(view: StudyView) -> Report:
         names=names,
         rows=tuple(rows),
         answer=tuple(answer_of(view, shown, rows, equal_cost)),
-        scatter=scatter_of([confirm, search], names, [trial for trial in view.search if trial.state == "stopped"]),
-        placements=placement_map([item.architecture for item in shown.front], proposals),
+        scatter=scatter_of([confirm, search], [trial for trial in view.search if trial.state == "stopped"]),
+        placements=placements,
+        outlines=outlines_of(every, names, placements.modules[:-1]),
+        architectures=architecture_files.named(search, confirm),
         curve=hypervolume_curve(view),
         stopping=early_stopping.sentences(stopping) if (stopping := early_stopping.stopping_of(view, search)) else (),
         failures=tuple(tables.failure_rows(view)),
@@ -121,13 +130,11 @@ def render_page(report: Report) -> str:
         view=report.view,
         groups=_groups(report.rows),
         grid=_grid(report),
-        plots={"scatter": scatter_data(report.scatter), "hypervolume": hypervolume_data(report.curve)},
+        data=_data(report),
         reference=_reference(report.curve),
         objectives=[OBJECTIVES[name] for name in report.view.objectives],
-        trials=_trials(report),
-        max_trials=_MAX_TRIALS,
         experiment=dump_yaml(report.view.experiment),
-        plotly=Markup(get_plotlyjs()),
+        plotly=Markup(_plotly_js()),
     )
 
 
@@ -165,26 +172,26 @@ def _reference(curve: HypervolumeCurve) -> list[str]:
     return [f"{OBJECTIVES[name].title} {wording.value_of(name, value)}" for name, value in curve.reference.items()]
 
 
-def _trials(report: Report) -> list[dict[str, str]]:
-    """Return the table of all trials as text, at most `_MAX_TRIALS` of them."""
-    rows = []
-    on_front = {item.architecture.hash for item in report.search.front}
-    for trial in report.view.search[:_MAX_TRIALS]:
-        record = trial.record
-        done = record is not None and trial.state == "complete"
-        rows.append(
-            {
-                "number": str(trial.number),
-                "id": trial.architecture.id,
-                "label": trial.label or "",
-                "state": "front" if done and trial.architecture.hash in on_front else trial.state,
-                "quality": wording.percent(report.quality.value(record)) if record else "",
-                "loss": f"{record.loss:.3f}" if record and record.loss is not None else "",
-                "params": wording.count(record.params) if record else "",
-                "macs": wording.amount(record.macs) if record else "",
-                "latency": tables.latency_of(record.latency_ms) if record and record.latency_ms is not None else "",
-                "wall": wording.duration(record.wall_s) if record else "",
-                "placement": "; ".join(report.names.lines(trial.architecture)),
-            }
-        )
-    return rows
+def _data(report: Report) -> dict[str, Any]:
+    """Return what the page's scripts draw from."""
+    numbers = report.outlines.number
+    first = report.shown.knee or next(iter(reversed(report.shown.front)), None)
+    return {
+        "scatter": scatter_data(report.scatter, numbers),
+        "hypervolume": hypervolume_data(report.curve),
+        "outlines": report.outlines.data(),
+        "trials": trial_table(report.view, report.search, report.quality, numbers),
+        "study": report.view.path,
+        "files": {
+            numbers[a.hash]: f"{architecture_files.FOLDER}/{key}.yaml" for key, a in report.architectures.items()
+        },
+        "first": numbers[first.architecture.hash] if first else None,
+    }
+
+
+def _plotly_js() -> str:
+    """Return plotly.js as its Python package has it, without importing the package, which takes a second."""
+    spec = find_spec("plotly")
+    assert spec is not None
+    assert spec.origin is not None
+    return (Path(spec.origin).parent / "package_data" / "plotly.min.js").read_text(encoding="utf-8")

@@ -1,5 +1,6 @@
 """How the numbers of a report were measured, and what they are therefore worth."""
 
+import math
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -110,7 +111,7 @@ def _latency(records: Sequence[TrialRecord]) -> list[Fact]:
 
 def _worth(records: Sequence[TrialRecord]) -> tuple[str, ...]:
     sizes = [record.num_validation for record in records if record.num_validation > 0]
-    accuracies = [record.accuracy for record in records if record.accuracy is not None]
+    accuracies = [r.accuracy for r in records if r.accuracy is not None and math.isfinite(r.accuracy)]
     if not sizes or not accuracies:
         return ()
     if quality_of(records) is MIOU:

@@ -1,22 +1,22 @@
 """What the plots of quality against cost show: panels of points, one panel per length of training."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from reports import wording
 from reports.front import Measured, Stage, Summary
 from reports.objectives import OBJECTIVES, QUALITY, Objective
-from reports.placement import Naming
 from reports.quality import ACCURACY, accuracy_of, quality_of
 from reports.tables import by_size, interval_of, latency_of
 from reports.view import TrialView
+from search_spaces import Architecture
 
 Look = Literal["host", "baseline", "front", "trial", "stopped"]
 LOOKS: tuple[Look, ...] = ("stopped", "trial", "front", "baseline", "host")
 """In the order in which they are drawn, the last on top."""
-_HOVER_WIDTH = 58
-_HOVER_LINES = 14
+COSTS = ("macs", "params", "latency_ms", "memory_bytes")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class Mark:
     high: float | None
     costs: dict[str, float]
     """From an axis' name to the value; an axis is missing where it was not measured."""
-    hover: tuple[str, ...]
+    facts: tuple[str, ...]
+    """What a reader is told who points at the mark, in lines that fit a phone."""
+    architecture: Architecture
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Scatter:
     """The confirmation first; only stages in which something finished."""
 
 
-def scatter_of(summaries: Sequence[Summary], names: Naming, stopped: Sequence[TrialView] = ()) -> Scatter:
+def scatter_of(summaries: Sequence[Summary], stopped: Sequence[TrialView] = ()) -> Scatter:
     """Return the plots of some summaries; in that of the search, trials that were stopped early are marked apart.
 
     The quality is mIoU or accuracy, or log-loss where that alone is an objective. MACs and parameters are always among
@@ -93,12 +95,10 @@ def scatter_of(summaries: Sequence[Summary], names: Naming, stopped: Sequence[Tr
     if name == ACCURACY.name:
         quality = replace(quality, title=f"validation {accuracy_of(records).words}")
     panels = tuple(
-        _panel(summary, quality, names, stopped if summary.stage == "search" else ())
-        for summary in summaries
-        if summary.items
+        _panel(summary, quality, stopped if summary.stage == "search" else ()) for summary in summaries if summary.items
     )
     costs = []
-    for cost in ("macs", "params", "latency_ms", "memory_bytes"):
+    for cost in COSTS:
         values = [mark.costs[cost] for panel in panels for mark in panel.marks if cost in mark.costs]
         if values or cost in ("macs", "params"):
             costs.append(_axis(OBJECTIVES[cost], max(values, default=0.0)))
@@ -118,28 +118,28 @@ def staircase(marks: Iterable[Mark], cost: str, *, maximise: bool) -> list[tuple
     return corners
 
 
-def _panel(summary: Summary, quality: Objective, names: Naming, stopped: Sequence[TrialView]) -> Panel:
+def _panel(summary: Summary, quality: Objective, stopped: Sequence[TrialView]) -> Panel:
     stage = "Confirmed" if summary.stage == "confirm" else "Search"
     epochs = wording.plural(summary.epochs or 0, "epoch")
     if summary.num_seeds > 1:
         title = f"{stage}: {epochs}, mean over {summary.seeds_in_words} with 95 % intervals"
     else:
         title = f"{stage}: {epochs}, one training each"
-    marks = [_stopped_mark(trial, quality, names) for trial in stopped]
-    marks += [_mark(item, quality, names) for item in summary.items]
+    marks = [_stopped_mark(trial, quality) for trial in stopped]
+    marks += [_mark(item, quality) for item in summary.items]
     return Panel(summary.stage, title, tuple(mark for mark in marks if mark))
 
 
-def _mark(item: Measured, quality: Objective, names: Naming) -> Mark | None:
+def _mark(item: Measured, quality: Objective) -> Mark | None:
     interval = interval_of(item, quality.value)
-    if interval is None:
+    if interval is None or not math.isfinite(interval.mean):
         return None
     look: Look = "trial"
     if item.on_front:
         look = "front"
     if item.role == "baseline":
         look = "host" if item.is_bare_host else "baseline"
-    costs = {name: item.mean(OBJECTIVES[name].value) for name in ("macs", "params", "latency_ms", "memory_bytes")}
+    costs = {name: item.mean(OBJECTIVES[name].value) for name in COSTS}
     return Mark(
         name=item.name,
         look=look,
@@ -147,23 +147,27 @@ def _mark(item: Measured, quality: Objective, names: Naming) -> Mark | None:
         quality=interval.mean,
         low=interval.low,
         high=interval.high,
-        costs={name: value for name, value in costs.items() if value is not None},
-        hover=tuple(_hover(item, names)),
+        costs=_finite(costs),
+        facts=tuple(_facts(item)),
+        architecture=item.architecture,
     )
 
 
-def _stopped_mark(trial: TrialView, quality: Objective, names: Naming) -> Mark | None:
+def _finite(costs: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in costs.items() if value is not None and math.isfinite(value)}
+
+
+def _stopped_mark(trial: TrialView, quality: Objective) -> Mark | None:
     """Return a stopped trial with the quality that it had then."""
     record = trial.record
     value = None if record is None else quality.value(record)
-    if record is None or value is None:
+    if record is None or value is None or not math.isfinite(value):
         return None
-    costs = {name: OBJECTIVES[name].value(record) for name in ("macs", "params", "latency_ms", "memory_bytes")}
-    hover = (
+    costs = {name: OBJECTIVES[name].value(record) for name in COSTS}
+    facts = (
         f"{trial.architecture.id} · trial {trial.number}",
         f"stopped after {wording.plural(record.epochs, 'epoch')}",
         f"log-loss {record.loss:.3f} then" if record.loss is not None else "",
-        *(part for line in names.lines(trial.architecture) for part in _wrap(line)),
     )
     return Mark(
         name=trial.name,
@@ -172,13 +176,13 @@ def _stopped_mark(trial: TrialView, quality: Objective, names: Naming) -> Mark |
         quality=value,
         low=None,
         high=None,
-        costs={name: cost for name, cost in costs.items() if cost is not None},
-        hover=tuple(line for line in hover if line)[:_HOVER_LINES],
+        costs=_finite(costs),
+        facts=tuple(line for line in facts if line),
+        architecture=trial.architecture,
     )
 
 
-def _hover(item: Measured, names: Naming) -> list[str]:
-    """Return what a reader sees who points at the mark, in lines that fit a phone."""
+def _facts(item: Measured) -> list[str]:
     first, architecture = item.records[0], item.architecture.id
     number = "" if item.number is None else f" · trial {item.number}"
     latency = item.mean(lambda record: record.latency_ms)
@@ -194,19 +198,8 @@ def _hover(item: Measured, names: Naming) -> list[str]:
         lines[2:2] = [f"mIoU of {size} objects {wording.share(mean)}" for size, mean in by_size(item).items()]
     if latency is not None:
         lines.append(f"latency {latency_of(latency)}")
-    placed = [part for line in names.lines(item.architecture) for part in _wrap(line)]
-    if len(placed) > _HOVER_LINES:
-        placed = [*placed[: _HOVER_LINES - 1], f"… {len(placed) - _HOVER_LINES + 1} more lines in trials.csv"]
-    return lines + placed
-
-
-def _wrap(line: str) -> list[str]:
-    """Break a line at spaces, as textwrap does, without breaking names of sites at their hyphens."""
-    lines = [""]
-    for word in line.split(" "):
-        if lines[-1] and len(lines[-1]) + 1 + len(word) > _HOVER_WIDTH:
-            lines.append("  ")
-        lines[-1] += word if not lines[-1].strip() else f" {word}"
+    if memory := item.mean(lambda record: record.memory_bytes):
+        lines.append(f"peak training memory {wording.memory(memory)}")
     return lines
 
 

@@ -14,12 +14,10 @@ from search_spaces.sites.site_type import Site
 
 def tensor_names(sites: Mapping[str, Site], items: Sequence[tuple[str, Sequence[ModuleSpec]]]) -> dict[str, str]:
     """Return from every site's name that by which its tensor is known, given the occupied sites."""
-    read = set(_bridged_nodes(sites, items))
     names = {name: site.known_as for name, site in sites.items()}
-    for name, specs in items:
-        own = sites[name]
-        if not (own.replaces_from and specs):
-            continue
+    replaced = [sites[name] for name, specs in items if specs and sites[name].replaces_from]
+    read = set(_bridged_nodes(sites, items)) if replaced else set()
+    for own in replaced:
         joined = {own.same_after}
         if own.replaces_from not in read:
             joined.add(own.same_before)

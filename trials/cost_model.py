@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import Ridge
 
 from search_spaces import Architecture, find_sites, measure_cost
 from search_spaces.activations import measure_activations
@@ -120,6 +119,8 @@ class Law:
 
     def _fit(self, seen: npt.NDArray[np.bool_]) -> Floats:
         """Return the coefficients of the columns, the constant last, from those trials."""
+        from sklearn.linear_model import Ridge  # a second and 80 MB to import, which only a search needs
+
         model = Ridge().fit(self._matrix[seen, :-1], self._logs[seen])
         return np.append(model.coef_, model.intercept_)
 

@@ -15,7 +15,7 @@ _READ = (1, 2, 3, SCHEMA)
 _NEW_IN_2 = ("miou", "miou_by_size", "test_miou", "test_miou_by_size", "compiling")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a study holds hundreds of thousands
 class EpochResult:
     """One epoch of training and the validation after it."""
 

@@ -73,7 +73,7 @@ def render_comparison(groups: Sequence[Group]) -> str:
     return environment.get_template("comparison.html").render(
         groups=groups,
         differences=[what_differs(groups[0].conditions, group.conditions) for group in groups],
-        plots={"groups": [_plot(group) for group in groups]},
+        data={"groups": [_plot(group) for group in groups]},
         titles={name: objective.title for name, objective in OBJECTIVES.items()},
         plotly=Markup(get_plotlyjs()),
     )

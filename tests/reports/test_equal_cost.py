@@ -13,7 +13,6 @@ from reports.front import best_summary
 from reports.page import make_report, render_page
 from reports.scatter import scatter_of
 from reports.style import family_of
-from reports.tables import naming
 from reports.view import Control
 from search_spaces import Architecture
 
@@ -116,7 +115,7 @@ def test_a_wider_host_is_compared_with_the_host_and_is_no_second_host(controls: 
     # 1.5, 1.3 and 1.2 points over the host's three seeds.
     assert wider.quality_difference.mean == pytest.approx((0.016 + 0.013 + 0.012) / 3)
     assert {row.host for row in rows.values()} == {""}
-    (panel, _) = scatter_of([best_summary(view), best_summary(study(searched()))], naming(view)).panels
+    (panel, _) = scatter_of([best_summary(view), best_summary(study(searched()))]).panels
     assert not panel.several_hosts
     assert "host width 1.06" in {mark.name for mark in panel.of("baseline")}
 

@@ -54,3 +54,9 @@ def test_one_objective_has_no_knee() -> None:
     knee = summarise_search(study(searched())).knee
     assert knee is not None
     assert knee.architecture in (BARE, ECA, SE)
+
+
+def test_a_number_that_is_no_objective_and_not_finite_counts_as_not_measured() -> None:
+    (item,) = summarise_search(study((trial(0, SE, 0.9, loss=float("nan")),))).items
+    assert item.mean(lambda record: record.loss) is None
+    assert item.mean(lambda record: record.accuracy) == 0.9

@@ -1,3 +1,4 @@
+import csv
 import json
 import re
 from dataclasses import replace
@@ -5,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from plotly import graph_objects
-from tiny_studies import confirmed, searched, study, trial
+from tiny_studies import BAM, BARE, ECA, SE, confirmed, searched, study, trial
 
 from reports import OBJECTIVES, StudyView, TrialView, write_report
 from reports.page import make_report, render_page
+from search_spaces import Architecture
 
 SCRIPT = re.compile(r"<script>.*?</script>", re.DOTALL)
 
@@ -29,29 +31,63 @@ def page() -> str:
     return page_of(study(searched(), confirmed(), description="which <b>gates</b> & why"))
 
 
-def test_a_report_is_a_page_four_tables_and_four_figures(tmp_path: Path) -> None:
+def test_a_report_is_a_page_with_tables_figures_and_architectures_beside_it(tmp_path: Path) -> None:
     out = tmp_path / "new" / "report"
     found = write_report(study(searched(), confirmed()), out)
     assert found == out / "report.html"
     written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    figures = ("accuracy_macs", "accuracy_params", "placement_map", "hypervolume")
-    tables = ("front", "equal_cost", "trials", "confirm")
-    assert written == {"report.html", *(f"{t}.csv" for t in tables), *(f"figures/{f}.png" for f in figures)}
-    assert all((out / "figures" / f"{f}.png").read_bytes().startswith(b"\x89PNG") for f in figures)
+    costs = ("accuracy_macs", "accuracy_params", "accuracy_memory")
+    figures = {
+        f"figures/{f}.{kind}" for f in (*costs, "placement_map", "hypervolume") for kind in ("png", "svg", "csv")
+    }
+    tables = {f"{table}.csv" for table in ("front", "equal_cost", "trials", "confirm")}
+    named = {f"architectures/{each.id}.yaml" for each in (BARE, ECA, SE, BAM)}  # all four were confirmed
+    assert written >= {"report.html", *tables, *figures, *named}
+    assert all((out / f).read_bytes().startswith(b"\x89PNG") for f in figures if f.endswith("png"))
+    assert all(b"<svg" in (out / f).read_bytes() for f in figures if f.endswith("svg"))
     write_report(study(), out)  # replaces what is there
+    assert not list((out / "architectures").iterdir())
+
+
+def test_files_of_architectures_read_back_as_what_they_are(tmp_path: Path) -> None:
+    write_report(study(searched()), tmp_path)
+    found = {path.stem: Architecture.load(path) for path in (tmp_path / "architectures").iterdir()}
+    # The front is the host, SE and ECA; BAM is a baseline.
+    assert found == {each.id: each for each in (BARE, ECA, SE, BAM)}
+
+
+def test_figures_have_their_numbers_beside_them(tmp_path: Path) -> None:
+    write_report(study(searched()), tmp_path)
+    with (tmp_path / "figures" / "accuracy_macs.csv").open() as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    assert (rows[SE.id]["mark"], float(rows[SE.id]["macs"]), float(rows[SE.id]["accuracy"])) == ("front", 120, 0.92)
+    with (tmp_path / "figures" / "placement_map.csv").open() as file:
+        share = next(r for r in csv.DictReader(file) if (r["site"], r["module"]) == ("layer1.0/branch", "eca"))
+    assert (share["front_count"], share["front_total"], share["search_count"], share["search_total"]) == (
+        "1",
+        "3",
+        "1",
+        "2",
+    )
 
 
 def test_the_page_loads_nothing_from_anywhere(page: str) -> None:
     assert not re.search(r"<(?:link|img|iframe|object|embed|base)\b|\bsrc\s*=|@import|url\(", page)
     assert not re.search(r"https?://", page)
     assert set(re.findall(r'href="([^"]*)"', page)) == {
-        f"#{name}" for name in ("answer", "quality", "where", "search", "failures", "how")
+        f"#{name}" for name in ("answer", "quality", "where", "search", "trials", "failures", "how")
     }
+
+
+def test_what_the_page_s_data_links_to_is_beside_it(tmp_path: Path) -> None:
+    page = write_report(study(searched(), confirmed()), tmp_path).read_text(encoding="utf-8")
+    files = data_of(page)["files"].values()
+    assert len(files) == 4
+    assert all((tmp_path / file).is_file() for file in files)
 
 
 def test_the_script_that_draws_is_inlined_once() -> None:
     whole = render_page(make_report(study(searched())))
-    assert len(SCRIPT.findall(whole)) == 4  # and three of ours
     assert whole.count("* plotly.js v") == 1
 
 
@@ -73,7 +109,7 @@ def test_labels_are_escaped_in_what_plotly_draws() -> None:
     assert "<img" not in page
     groups = data_of(page)["scatter"]["panels"][0]["groups"]
     assert any("&lt;img" in name for group in groups for name in group["names"])
-    assert not any("<img" in text for group in groups for text in [group["name"], *group["names"], *group["hover"]])
+    assert not any("<img" in text for group in groups for text in [group["name"], *group["names"]])
 
 
 def test_the_confirmed_table_says_better_worse_and_not_distinguishable(page: str) -> None:
@@ -147,6 +183,12 @@ def test_a_confirmation_that_is_under_way_shows_what_it_has() -> None:
 def test_what_the_page_draws_is_what_plotly_knows(page: str) -> None:
     for panel in data_of(page)["scatter"]["panels"]:
         for group in panel["groups"]:
-            sizes = {len(group["y"]), len(group["hover"]), len(group["half"]), *map(len, group["x"].values())}
+            sizes = {
+                len(group["y"]),
+                len(group["facts"]),
+                len(group["placed"]),
+                len(group["half"]),
+                *map(len, group["x"].values()),
+            }
             assert len(sizes) == 1
             graph_objects.Scatter(x=group["x"]["macs"], y=group["y"], marker={"symbol": group["symbol"]})

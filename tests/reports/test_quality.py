@@ -87,7 +87,11 @@ def test_the_page_the_figures_and_the_tables_name_it(tmp_path: Path) -> None:
     page = write_report(segmented(), tmp_path).read_text()
     assert "Validation mIoU" in page
     assert "Validation accuracy" not in page
-    assert {path.name for path in (tmp_path / "figures").iterdir()} >= {"miou_macs.png", "miou_params.png"}
+    assert {path.name for path in (tmp_path / "figures").iterdir()} >= {
+        "miou_macs.png",
+        "miou_params.svg",
+        "miou_params.csv",
+    }
     with (tmp_path / "front.csv").open() as file:
         rows = {row["id"]: row for row in csv.DictReader(file)}
     assert float(rows[SE.id]["validation_miou_fraction"]) == pytest.approx(0.36)
@@ -106,6 +110,6 @@ def test_hovering_over_a_mark_shows_miou_by_size_and_the_accuracy_of_the_pixels(
     view = segmented()
     (mark,) = [m for m in make_report(view).scatter.panels[0].marks if m.look == "front" and m.name == SE.id]
     assert mark.quality == pytest.approx(0.36)
-    assert any(line.startswith("mIoU 36.00") for line in mark.hover)
-    assert any(line.startswith("mIoU of small objects 10.00") for line in mark.hover)
-    assert any(line.startswith("pixel accuracy 89.00") for line in mark.hover)
+    assert any(line.startswith("mIoU 36.00") for line in mark.facts)
+    assert any(line.startswith("mIoU of small objects 10.00") for line in mark.facts)
+    assert any(line.startswith("pixel accuracy 89.00") for line in mark.facts)

@@ -1,15 +1,14 @@
 import pytest
-from tiny_studies import confirmed, searched, study
+from tiny_studies import BARE, confirmed, searched, study
 
 from reports.front import summarise_confirm, summarise_search
-from reports.placement import naming_of
 from reports.progress import hypervolume_curve
 from reports.scatter import Mark, scatter_of, staircase
 from reports.style import symbols_of
 
 
 def mark(cost: float, quality: float) -> Mark:
-    return Mark("x", "trial", False, quality, None, None, {"macs": cost}, ())
+    return Mark("x", "trial", False, quality, None, None, {"macs": cost}, (), BARE)
 
 
 def test_the_line_climbs_to_the_best_quality_at_up_to_each_cost() -> None:
@@ -21,8 +20,7 @@ def test_the_line_climbs_to_the_best_quality_at_up_to_each_cost() -> None:
 
 def test_each_length_of_training_has_its_own_panel() -> None:
     view = study(searched(), confirmed())
-    names = naming_of(t.architecture for t in view.search)
-    found = scatter_of([summarise_confirm(view), summarise_search(view)], names)
+    found = scatter_of([summarise_confirm(view), summarise_search(view)])
     assert [panel.stage for panel in found.panels] == ["confirm", "search"]
     confirm, search = found.panels
     assert all(m.low is not None for m in confirm.marks)
@@ -34,13 +32,13 @@ def test_each_length_of_training_has_its_own_panel() -> None:
 
 def test_log_loss_is_drawn_where_it_alone_is_an_objective() -> None:
     view = study(searched(("loss", "params")), objectives=("loss", "params"))
-    found = scatter_of([summarise_search(view)], naming_of([]))
+    found = scatter_of([summarise_search(view)])
     assert (found.quality.name, found.maximise) == ("loss", False)
     assert [axis.name for axis in found.costs] == ["macs", "params", "memory_bytes"]
 
 
 def test_what_is_not_finished_is_not_drawn() -> None:
-    found = scatter_of([summarise_confirm(study()), summarise_search(study())], naming_of([]))
+    found = scatter_of([summarise_confirm(study()), summarise_search(study())])
     assert found.panels == ()
     assert [axis.name for axis in found.costs] == ["macs", "params"]
 

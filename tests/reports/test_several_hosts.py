@@ -84,7 +84,7 @@ def test_the_host_stands_before_the_modules_where_there_are_several() -> None:
 
 def test_every_bare_host_is_drawn_as_one(view: StudyView) -> None:
     report = make_report(view)
-    for panel in scatter_of([report.shown, report.search], report.names).panels:
+    for panel in scatter_of([report.shown, report.search]).panels:
         assert {mark.name for mark in panel.of("host")} == {"host (resnet20)", "host (resnet32)"}
         assert panel.several_hosts
 

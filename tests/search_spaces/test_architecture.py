@@ -276,3 +276,21 @@ def test_a_mistake_is_named_by_file_line_and_key(mistake: str) -> None:
 def test_a_placement_that_is_a_list_says_what_is_expected() -> None:
     with pytest.raises(InputError, match=r"^a.yaml, line 2: placement: must be {key: value, ...}, got \['\*/branch'\]"):
         read("host: {name: resnet20}\nplacement: ['*/branch']")
+
+
+def test_what_was_written_is_restored_to_the_same(place: Place) -> None:
+    modules = [{"module": "cbam", "reduction": 2}, {"module": "se", "reduction": 4, "init": "identity"}]
+    architecture = place({"*/branch": {"module": "eca"}, "layer1.0/branch": modules, "layer1/end": {"module": "bam"}})
+    restored = Architecture.restore(json.loads(json.dumps(architecture.to_dict())))
+    assert restored == architecture
+    assert restored.hash == architecture.hash
+
+
+@pytest.mark.parametrize(
+    ("site", "module", "message"),
+    [("layer9/branch", "se", "matches no site"), ("layer1/end", "see", "did you mean 'se'")],
+)
+def test_what_cannot_be_restored_says_why(place: Place, site: str, module: str, message: str) -> None:
+    data = place({}).to_dict() | {"placement": {site: {"module": module}}}
+    with pytest.raises(InputError, match=message):
+        Architecture.restore(data)

@@ -28,7 +28,7 @@
     }), plots.layout(costs[cost], group.quality), plots.config);
   }
 
-  plots.data.groups.forEach(function (group, index) {
+  data.groups.forEach(function (group, index) {
     const number = index + 1;
     document.querySelectorAll('input[name="cost-' + number + '"]').forEach(function (input) {
       const known = group.fronts.some((front) => front.x[input.value].some((value) => value !== null));

@@ -1,7 +1,7 @@
 "use strict";
 // Hypervolume over trials.
 (function () {
-  const data = plots.data, config = plots.config, colour = plots.colour, layout = plots.layout;
+  const config = plots.config, colour = plots.colour, layout = plots.layout;
 
   function drawHypervolume() {
     const element = document.getElementById("plot-hypervolume"), values = data.hypervolume.values;

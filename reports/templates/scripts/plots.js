@@ -1,7 +1,6 @@
 "use strict";
 // What all plots share: the page's data, colours and axes, and when everything is drawn again.
 const plots = (function () {
-  const data = JSON.parse(document.getElementById("data").textContent);
   const touch = window.matchMedia("(pointer: coarse)").matches;
   const narrow = window.matchMedia("(max-width: 600px)");
   const config = { displaylogo: false, responsive: true, displayModeBar: touch || narrow.matches ? false : "hover",
@@ -37,7 +36,7 @@ const plots = (function () {
   // Draw now, and again whenever colours change.
   function add(draw) {
     drawings.push(draw);
-    draw();
+    return draw();
   }
 
   function drawAll() { drawings.forEach(function (draw) { draw(); }); }

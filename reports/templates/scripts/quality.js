@@ -1,19 +1,25 @@
-"use strict";
 // Quality against a cost: one plot for each length of training, and the switch of costs.
-(function () {
-  const data = plots.data, narrow = plots.narrow, config = plots.config;
-  const colour = plots.colour, withAlpha = plots.withAlpha, layout = plots.layout;
-  let cost = data.scatter.costs.length ? data.scatter.costs[0].name : null;
+const quality = (function () {
+  const scatter = data.scatter, narrow = plots.narrow, colour = plots.colour;
+  const MANY = 1000;  // marks from which on a graphics card draws them, where there is one
+  const gl = (function () {
+    const canvas = document.createElement("canvas");
+    return Boolean(canvas.getContext("webgl") || canvas.getContext("experimental-webgl"));
+  })();
+  let cost = scatter.costs.length ? scatter.costs[0].name : null;
+
+  function isFaded(group) { return group.look === "trial" || group.look === "stopped"; }
 
   function trace(group) {
-    const faded = group.look === "trial" || group.look === "stopped";
-    const shade = colour(faded ? "faded" : group.look);
+    const faded = isFaded(group), many = group.y.length > MANY, shade = colour(faded ? "faded" : group.look);
+    const rim = faded ? { width: 0 } : { width: 1.4, color: group.front.map(function (on) { return colour(on && group.look === "baseline" ? "front" : "paper"); }) };
+    const thin = group.symbol.endsWith("-open") ? 1.2 : 0;
     return {
-      type: "scatter", mode: "markers", name: group.name, x: group.x[cost], y: group.y, hovertext: group.hover, hoverinfo: "text",
-      marker: { symbol: group.symbol, color: faded ? withAlpha(shade, 0.5) : shade, size: faded ? 7 : group.look === "front" ? 10 : 11,
-        line: { width: faded ? 0 : 1.4, color: group.front.map(function (on) { return colour(on && group.look === "baseline" ? "front" : "paper"); }) } },
-      error_y: { type: "data", array: group.half, visible: group.half.some((half) => half !== null),
-        thickness: 1.2, width: 3, color: withAlpha(shade, faded ? 0.35 : 0.6) },
+      type: faded && many && gl ? "scattergl" : "scatter", mode: "markers", name: group.name, x: group.x[cost], y: group.y, hoverinfo: "none",
+      marker: { symbol: group.symbol, color: faded ? plots.withAlpha(shade, many ? 0.35 : 0.5) : shade,
+        size: faded ? (many ? 5 : 7) : group.look === "front" ? 10 : 11, line: faded && thin ? { width: thin } : rim },
+      error_y: { type: "data", array: group.half, visible: group.half.some(function (half) { return half !== null; }),
+        thickness: 1.2, width: 3, color: plots.withAlpha(shade, faded ? 0.35 : 0.6) },
     };
   }
 
@@ -23,69 +29,58 @@
       line: { shape: "hv", color: colour("front"), width: 1.6 } };
   }
 
-  function drawPanel(element, panel) {
-    const title = data.scatter.costs.find((entry) => entry.name === cost).title;
+  function elementOf(panel) { return document.getElementById("plot-" + panel.stage); }
+
+  function drawPanel(panel) {
+    const element = elementOf(panel), title = scatter.costs.find(function (entry) { return entry.name === cost; }).title;
     element.style.height = narrow.matches ? 330 + 20 * (panel.groups.length + 1) + "px" : "";  // the legend in one column
     const traces = [steps(panel)].concat(panel.groups.map(trace));
-    return Plotly.react(element, traces, layout(title, data.scatter.quality), config).then(function () { label(element, panel); });
+    return Plotly.react(element, traces, plots.layout(title, scatter.quality), plots.config).then(function () { label(panel); });
   }
 
-  // Name the baselines where no other name and no mark is; on a narrow screen the legend must do.
-  const places = [[9, -9], [9, 11], [-9, -9], [-9, 11], [0, -16], [0, 18], [20, -24], [20, 26], [-20, -24], [-20, 26], [0, -32], [0, 34], [34, -44], [-34, -44], [48, -9], [48, 11], [48, -28], [48, 30], [-48, -9], [-48, 11], [70, 48], [70, -60]];
+  function drawAll() { return Promise.all(scatter.panels.map(drawPanel)); }
 
-  function label(element, panel) {
-    const full = element._fullLayout, x = full.xaxis, y = full.yaxis, pen = document.createElement("canvas").getContext("2d");
-    const marks = [], taken = [], annotations = [];
-    pen.font = "11.5px " + full.font.family;
+  // All marks of a panel that have this cost: {group, i, x, y}.
+  function marksOf(panel) {
+    const found = [];
     panel.groups.forEach(function (group) {
-      group.y.forEach(function (value, i) {
-        if (group.x[cost][i] === null) return;
-        const mark = { px: x.l2p(group.x[cost][i]), py: y.l2p(value), x: group.x[cost][i], y: value, name: group.names[i] };
-        if (mark.px < 0 || mark.px > x._length || mark.py < 0 || mark.py > y._length) return;
-        taken.push([mark.px - 6, mark.py - 6, mark.px + 6, mark.py + 6]);
-        if (group.look === "baseline") marks.push(mark);
-      });
+      group.y.forEach(function (y, i) { if (group.x[cost][i] !== null) found.push({ group: group, i: i, x: group.x[cost][i], y: y }); });
     });
-    marks.sort(function (a, b) { return a.py - b.py; });
-    marks.forEach(function (mark) {
-      const width = pen.measureText(mark.name).width + 4;
-      const spot = (narrow.matches ? places.slice(0, 6) : places).map(function (place) { return box(mark, place, width); })
-        .find(function (box) { return inside(box, x._length, y._length) && !taken.some(function (other) { return overlap(box, other); }); });
-      if (!spot) return;
-      taken.push(spot);
-      annotations.push({ x: mark.x, y: mark.y, ax: (spot[0] + spot[2]) / 2 - mark.px, ay: (spot[1] + spot[3]) / 2 - mark.py,
-        text: mark.name, font: { size: 11.5, color: colour("ink") }, showarrow: true, arrowhead: 0, arrowwidth: 0.8,
-        arrowcolor: spot[4] ? colour("faded") : "rgba(0,0,0,0)", standoff: 6, borderpad: 0, bgcolor: "rgba(0,0,0,0)" });
-    });
-    return Plotly.relayout(element, { annotations: annotations });
+    return found;
   }
 
-  function box(mark, place, width) {
-    const left = place[0] > 0 ? mark.px + place[0] : place[0] < 0 ? mark.px + place[0] - width : mark.px - width / 2;
-    const middle = mark.py + place[1];
-    return [left, middle - 8, left + width, middle + 8, Math.abs(place[1]) > 20 || Math.abs(place[0]) > 20];
+  // Where a mark is within its plot, in pixels; null where it has no such cost.
+  function pixel(panel, group, i) {
+    const full = elementOf(panel)._fullLayout, x = group.x[cost][i];
+    if (x === null || !full) return null;
+    return [full.xaxis._offset + full.xaxis.l2p(x), full.yaxis._offset + full.yaxis.l2p(group.y[i])];
   }
 
-  function overlap(a, b) { return a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3]; }
+  function plain(escaped) { return new DOMParser().parseFromString(escaped, "text/html").documentElement.textContent; }
 
-  function inside(a, width, height) { return a[0] >= 0 && a[2] <= width && a[1] >= 0 && a[3] <= height; }
-
-  function drawScatter() {
-    data.scatter.panels.forEach(function (panel) { drawPanel(document.getElementById("plot-" + panel.stage), panel); });
+  function label(panel) {
+    const element = elementOf(panel), full = element._fullLayout, x = full.xaxis, y = full.yaxis;
+    const marks = marksOf(panel).map(function (mark) {
+      const name = mark.group.look === "baseline" ? mark.group.names[mark.i] : null;
+      return { px: x.l2p(mark.x), py: y.l2p(mark.y), x: mark.x, y: mark.y, name: name, plain: name && plain(name), faded: isFaded(mark.group) };
+    });
+    return Plotly.relayout(element, { annotations: labels.place(marks, x._length, y._length, "11.5px " + full.font.family) });
   }
 
   function relabelWhenChanged(panel) {
-    const element = document.getElementById("plot-" + panel.stage);
+    const element = elementOf(panel);
     let size = "";
     element.on("plotly_afterplot", function () {
       const full = element._fullLayout, now = [full.width, full.height, full.xaxis.range, full.yaxis.range].join();
-      if (now !== size) { size = now; label(element, panel); }
+      if (now !== size) { size = now; label(panel); }
     });
   }
 
-  plots.add(drawScatter);
-  data.scatter.panels.forEach(relabelWhenChanged);
+  const ready = plots.add(drawAll);
+  scatter.panels.forEach(relabelWhenChanged);
   document.querySelectorAll("input[name=cost]").forEach(function (input) {
-    input.addEventListener("change", function () { cost = input.value; drawScatter(); });
+    input.addEventListener("change", function () { cost = input.value; drawAll(); });
   });
+
+  return { panels: scatter.panels, elementOf: elementOf, marksOf: marksOf, pixel: pixel, isFaded: isFaded, ready: ready };
 })();

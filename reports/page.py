@@ -14,6 +14,7 @@ from reports.answer import answer_of
 from reports.csv_files import EQUAL_COST_CSV, FRONT_CSV, MIOU_FRONT_CSV, MIOU_TRIALS_CSV, TRIALS_CSV, write_csv
 from reports.equal_cost import EqualCostRow, equal_cost_rows
 from reports.figures import write_figures
+from reports.findings import Findings, findings_of, hypervolume_extras, write_findings
 from reports.front import Summary, summarise_confirm, summarise_search
 from reports.objectives import OBJECTIVES
 from reports.placement import Naming, PlacementMap, placement_map, sites_there, used_sites
@@ -22,6 +23,7 @@ from reports.progress import HypervolumeCurve, hypervolume_curve
 from reports.provenance import Provenance, provenance_of
 from reports.quality import MIOU, Quality
 from reports.scatter import Scatter, scatter_of
+from reports.sure import luck_in_words
 from reports.tables import FailureRow, FrontRow
 from reports.view import StudyView
 from search_spaces import Architecture
@@ -50,6 +52,7 @@ class Report:
     failures: tuple[FailureRow, ...]
     equal_cost: tuple[EqualCostRow, ...]
     provenance: Provenance
+    findings: Findings
 
     @property
     def equal_cost_groups(self) -> list[tuple[FrontRow, list[EqualCostRow]]]:
@@ -73,6 +76,7 @@ def write_report(view: StudyView, out: Path) -> Path:
     of_pixels = report.quality is MIOU
     write_csv(out / "front.csv", report.rows, {**FRONT_CSV, **(MIOU_FRONT_CSV if of_pixels else {})})
     write_csv(out / "equal_cost.csv", report.equal_cost, EQUAL_COST_CSV)
+    write_findings(out, report.findings)
     for name, trials in (("trials.csv", view.search), ("confirm.csv", view.confirm)):
         write_csv(out / name, trials, {**TRIALS_CSV, **(MIOU_TRIALS_CSV if of_pixels else {})})
     write_figures(out / "figures", report.scatter, report.placements, report.curve)
@@ -103,6 +107,7 @@ def make_report(view: StudyView) -> Report:
         failures=tuple(tables.failure_rows(view)),
         equal_cost=tuple(equal_cost),
         provenance=provenance_of(view, shown),
+        findings=findings_of(view, search, shown, tuple(rows), names),
     )
 
 
@@ -115,13 +120,19 @@ def render_page(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(wording=wording, tables=tables)
+    environment.globals.update(wording=wording, tables=tables, luck_in_words=luck_in_words)
     return environment.get_template("report.html").render(
         report=report,
         view=report.view,
         groups=_groups(report.rows),
         grid=_grid(report),
-        plots={"scatter": scatter_data(report.scatter), "hypervolume": hypervolume_data(report.curve)},
+        plots={
+            "scatter": scatter_data(report.scatter),
+            "hypervolume": {
+                **hypervolume_data(report.curve),
+                **hypervolume_extras(report.findings, report.curve.busy_s),
+            },
+        },
         reference=_reference(report.curve),
         objectives=[OBJECTIVES[name] for name in report.view.objectives],
         trials=_trials(report),

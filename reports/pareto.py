@@ -130,6 +130,15 @@ def hypervolume_history(points: npt.ArrayLike) -> Floats:
     return _grow(scaled, finite)
 
 
+def growth_in_box(points: npt.ArrayLike, best: npt.ArrayLike, corner: npt.ArrayLike) -> Floats:
+    """Return the hypervolume after 1, 2, ... of the points as a share of the box from `best` to `corner`.
+
+    Points that are better than `best` can make it more than 1; those that are not finite repeat the value before.
+    """
+    array, corner, best = _as_points(points), np.asarray(corner, dtype=np.float64), np.asarray(best, dtype=np.float64)
+    return _grow((array - best) / (corner - best), np.atleast_1d(np.isfinite(array).all(axis=1)))
+
+
 def _grow(scaled: Floats, finite: npt.NDArray[np.bool_]) -> Floats:
     """Recompute the volume only where the front changes."""
     unit = np.ones(scaled.shape[1])

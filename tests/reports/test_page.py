@@ -29,13 +29,13 @@ def page() -> str:
     return page_of(study(searched(), confirmed(), description="which <b>gates</b> & why"))
 
 
-def test_a_report_is_a_page_four_tables_and_four_figures(tmp_path: Path) -> None:
+def test_a_report_is_a_page_seven_tables_and_four_figures(tmp_path: Path) -> None:
     out = tmp_path / "new" / "report"
     found = write_report(study(searched(), confirmed()), out)
     assert found == out / "report.html"
     written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     figures = ("accuracy_macs", "accuracy_params", "placement_map", "hypervolume")
-    tables = ("front", "equal_cost", "trials", "confirm")
+    tables = ("front", "equal_cost", "trials", "confirm", "recommended", "enrichment", "effects")
     assert written == {"report.html", *(f"{t}.csv" for t in tables), *(f"figures/{f}.png" for f in figures)}
     assert all((out / "figures" / f"{f}.png").read_bytes().startswith(b"\x89PNG") for f in figures)
     write_report(study(), out)  # replaces what is there
@@ -45,7 +45,7 @@ def test_the_page_loads_nothing_from_anywhere(page: str) -> None:
     assert not re.search(r"<(?:link|img|iframe|object|embed|base)\b|\bsrc\s*=|@import|url\(", page)
     assert not re.search(r"https?://", page)
     assert set(re.findall(r'href="([^"]*)"', page)) == {
-        f"#{name}" for name in ("answer", "quality", "where", "search", "failures", "how")
+        f"#{name}" for name in ("answer", "quality", "where", "sure", "search", "failures", "how")
     }
 
 

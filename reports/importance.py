@@ -4,7 +4,7 @@ A Bayesian linear regression (`reports.regression`) of the quality on decisions 
 steps of a tenth: a tenth more MACs, or parameters, is expected to be worth as much as a decision, more or less, so
 that a cost that hardly differs explains nothing, and one that differs much is taken out of the decisions' effects. The
 effect of a decision is the difference to leaving its sites as the host has them. How much the regression explains is
-told from trials that it has not seen (ten-fold cross-validation), with a bootstrap interval over trials.
+told from trials that it has not seen (cross-validation), with a bootstrap interval over trials.
 """
 
 import math
@@ -29,6 +29,9 @@ Kind = Literal["module", "place", "module and place", "decision", "depth"]
 LEAST = 10
 """Trials below which nothing is said."""
 _FOLDS = 10
+_FOLDS_OF_MANY = 5
+_MANY = 2000
+"""Trials from which on five folds do, whose trainings then hardly differ from all."""
 _DRAWS = 2000
 _BOOTSTRAPS = 500
 _COST_STEP = math.log(1.1)
@@ -126,7 +129,7 @@ class Model:
     def residuals(self) -> tuple[Floats, Floats]:
         """Return what is missed of unseen trials by the regression and by the mean of the seen ones, (points,) each."""
         n = len(self._values)
-        fold = np.random.default_rng(0).permutation(n) % min(_FOLDS, n)
+        fold = np.random.default_rng(0).permutation(n) % min(_FOLDS if n < _MANY else _FOLDS_OF_MANY, n)
         missed, by_mean = np.empty(n), np.empty(n)
         for k in range(int(fold.max()) + 1):
             seen, unseen = fold != k, fold == k

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from reports.front import Measured, Summary
-from reports.goal import goal_in
+from reports.goal import Goal, goal_in
 from reports.placement import Naming
 from reports.statistics import Difference, binomial_error, correct_for_many, paired_difference
 from reports.style import family_of
@@ -79,11 +79,13 @@ def recommended_of(
     """
     if not summary.items:
         return Recommended((), (), 0, 0)
+    goal = goal_in(summary)
     by_hash = {row.architecture.hash: row for row in rows}
+    items = {item.architecture.hash: item for item in summary.items}
     roles: dict[str, list[Role]] = {}
     missing = []
     for role, pick in _PICKS.items():
-        item = pick(summary)
+        item = pick(summary, goal)
         if item is None:
             missing.append(_MISSING[role])
         else:
@@ -92,7 +94,7 @@ def recommended_of(
     against = over_best_handmade(summary, handmade)
     found = []
     for key, filled in roles.items():
-        item = next(item for item in summary.items if item.architecture.hash == key)
+        item = items[key]
         is_best = correction is not None and correction.item.architecture.hash == key
         found.append(
             Recommendation(
@@ -124,24 +126,25 @@ def over_best_handmade(summary: Summary, handmade: Sequence[Measured]) -> Agains
     Interval and mean are those of the pair; the words and p-values are corrected as the module says. Bare hosts and
     random placements count as compared too, since they could be recommended.
     """
-    best = _best(summary, handmade)
+    goal = goal_in(summary)
+    best = _best(summary, goal, handmade)
     if best is None:
         return Against(None, {}, 0)
     compared = [item for item in summary.items if item is not best]
-    found = [_over_all(summary, item, best, handmade) for item in compared]
+    found = [_over_all(goal, item, best, handmade) for item in compared]
     corrected = correct_for_many(found)
     num = sum(difference.p_value is not None for difference in found)
     return Against(best, {i.architecture.hash: d for i, d in zip(compared, corrected, strict=True)}, num)
 
 
-def _over_all(summary: Summary, item: Measured, best: Measured, handmade: Sequence[Measured]) -> Difference:
+def _over_all(goal: Goal, item: Measured, best: Measured, handmade: Sequence[Measured]) -> Difference:
     """Return the difference to the best, with the p-value of being better than all or worse than any."""
-    shown = _over(summary, item, best)
+    shown = _over(goal, item, best)
     if shown.p_value is None or shown.mean is None:
         return shown
-    others = [_over(summary, item, other) for other in handmade if other is not item]
-    if goal_in(summary).sign * shown.mean > 0:
-        p_value = max(_p_of_better(summary, other) for other in others)
+    others = [_over(goal, item, other) for other in handmade if other is not item]
+    if goal.sign * shown.mean > 0:
+        p_value = max(_p_of_better(goal, other) for other in others)
     else:
         p_value = min(1.0, shown.p_value * len(others))
     if p_value < 0.05 or shown.verdict == "not distinguishable":
@@ -150,15 +153,14 @@ def _over_all(summary: Summary, item: Measured, best: Measured, handmade: Sequen
     return replace(shown, p_value=p_value, verdict="not distinguishable", reason=reason)
 
 
-def _p_of_better(summary: Summary, difference: Difference) -> float:
+def _p_of_better(goal: Goal, difference: Difference) -> float:
     """Return the p-value of a difference in the direction of better; 1 in the other, or where nothing is known."""
     if difference.p_value is None or difference.mean is None:
         return 1.0
-    return difference.p_value if goal_in(summary).sign * difference.mean > 0 else 1.0
+    return difference.p_value if goal.sign * difference.mean > 0 else 1.0
 
 
-def _over(summary: Summary, item: Measured, other: Measured) -> Difference:
-    goal = goal_in(summary)
+def _over(goal: Goal, item: Measured, other: Measured) -> Difference:
     ours, theirs, step = item.by_seed(goal.value), other.by_seed(goal.value), goal.step(other.records[0])
     return paired_difference(ours, theirs, maximise=goal.maximise, step=step, looks=item.looks)
 
@@ -169,16 +171,15 @@ def _is_handmade(item: Measured) -> bool:
     return item.role == "baseline" and bool(item.architecture.items) and not family.startswith(_NO_HAND_MADE)
 
 
-def _best(summary: Summary, items: Sequence[Measured] | None = None) -> Measured | None:
+def _best(summary: Summary, goal: Goal, items: Sequence[Measured] | None = None) -> Measured | None:
     """Return the one with the best mean; of equal ones the cheapest."""
-    goal = goal_in(summary)
     among = summary.items if items is None else items
     measured = [(item, mean) for item in among if (mean := item.adjusted(goal.value)) is not None]
     finite = [(item, mean) for item, mean in measured if math.isfinite(mean)]
     return max(finite, key=lambda pair: (goal.sign * pair[1], -_macs(pair[0])))[0] if finite else None
 
 
-def _best_at_host_cost(summary: Summary) -> Measured | None:
+def _best_at_host_cost(summary: Summary, goal: Goal) -> Measured | None:
     hosts = {item.architecture.host: item.records[0] for item in summary.items if item.is_bare_host}
 
     def fits(item: Measured) -> bool:
@@ -188,24 +189,24 @@ def _best_at_host_cost(summary: Summary) -> Measured | None:
         return own.macs <= (1 + TOLERANCE) * host.macs and own.params <= (1 + TOLERANCE) * host.params
 
     within = [item for item in summary.items if fits(item)]
-    return _best(summary, within) if within else None
+    return _best(summary, goal, within) if within else None
 
 
-def _cheapest(summary: Summary) -> Measured | None:
+def _cheapest(summary: Summary, goal: Goal) -> Measured | None:
     """Return the cheapest that cannot be told from the best: by seeds, or by what single trainings allow at all."""
-    best = _best(summary)
+    best = _best(summary, goal)
     if best is None:
         return None
-    return min((item for item in summary.items if _as_good(summary, item, best)), key=_macs)
+    return min((item for item in summary.items if _as_good(summary, goal, item, best)), key=_macs)
 
 
-def _as_good(summary: Summary, item: Measured, best: Measured) -> bool:
+def _as_good(summary: Summary, goal: Goal, item: Measured, best: Measured) -> bool:
     if item is best:
         return True
-    difference = _over(summary, item, best)
+    difference = _over(goal, item, best)
     if difference.p_value is not None:
         return difference.verdict == "not distinguishable"
-    if summary.stage == "confirm" or not goal_in(summary).counts_images:
+    if summary.stage == "confirm" or not goal.counts_images:
         return False
     first = best.records[0]
     accuracy = first.accuracy
@@ -219,10 +220,10 @@ def _macs(item: Measured) -> int:
     return item.records[0].macs
 
 
-_PICKS: dict[Role, Callable[[Summary], Measured | None]] = {
+_PICKS: dict[Role, Callable[[Summary, Goal], Measured | None]] = {
     "best": _best,
     "host-cost": _best_at_host_cost,
-    "knee": lambda summary: summary.knee,
+    "knee": lambda summary, _: summary.knee,
     "cheapest": _cheapest,
 }
 _MISSING: dict[Role, str] = {

@@ -1,9 +1,10 @@
 """Where the time of a study went: over its trials, and within them."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from statistics import median
 
 from reports.view import StudyView, TrialView
@@ -93,11 +94,14 @@ def busy_times(view: StudyView, trials: Sequence[TrialView]) -> tuple[float, ...
     ends = [_span(trial.record) for trial in trials if trial.record]
     if len(ends) != len(trials) or None in ends:
         return ()
-    return tuple(
-        sum((min(end, span[1]) - start).total_seconds() for start, end in merged if start < span[1])
-        for span in ends
-        if span
-    )
+    starts = [start for start, _ in merged]
+    before = list(accumulate(((end - start).total_seconds() for start, end in merged), initial=0.0))
+    found = []
+    for span in ends:
+        assert span is not None
+        last = max(bisect_right(starts, span[1]) - 1, 0)
+        found.append(before[last] + (min(merged[last][1], span[1]) - merged[last][0]).total_seconds())
+    return tuple(found)
 
 
 def spans_of(trials: Iterable[TrialView]) -> list[Span] | None:

@@ -46,7 +46,7 @@ class Recommendation:
     correction: Correction | None
     """What of its quality is luck; for the best alone, which was picked for it."""
     commands: tuple[tuple[str, str], ...]
-    """Command lines with what they are good for."""
+    """Command lines with what they are good for; none where the weights were not kept."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def recommended_of(
                 handmade=against.best.name if against.best else "",
                 is_handmade=against.best is item,
                 correction=correction if is_best else None,
-                commands=_commands(view, item),
+                commands=_commands(view, item, confirmed=summary.stage == "confirm"),
             )
         )
     return Recommended(tuple(found), tuple(missing), len(handmade), against.num_compared)
@@ -234,6 +234,10 @@ _MISSING: dict[Role, str] = {
 }
 
 
-def _commands(view: StudyView, item: Measured) -> tuple[tuple[str, str], ...]:
+def _commands(view: StudyView, item: Measured, *, confirmed: bool) -> tuple[tuple[str, str], ...]:
+    """Return the commands that work: what has no weights cannot be exported."""
+    kept = (view.experiment.get("keep") or {}).get("weights", "front")
+    if kept == "none" or (kept == "front" and not confirmed and not item.on_front and item.role != "baseline"):
+        return ()
     pick = f"nas export {shlex.quote(view.path)} --pick {item.architecture.id}"
     return ((pick, "its weights, and code that loads them"),)

@@ -118,7 +118,9 @@ def _differs(values: Floats, half: int, step: float) -> bool:
 def _shared(summary: Summary) -> Floats | None:
     """Return the values, (architectures, seeds), over the seeds that all have."""
     value = goal_in(summary).value
-    rows: Sequence[dict[int, float]] = [row for item in summary.items if (row := item.by_seed(value))]
+    given = [item.by_seed(value) for item in summary.items]
+    finite = [{seed: number for seed, number in row.items() if math.isfinite(number)} for row in given]
+    rows: Sequence[dict[int, float]] = [row for row in finite if row]
     shared = sorted(set.intersection(*(set(row) for row in rows))) if rows else []
     if len(rows) < 2 or len(shared) < 2:
         return None

@@ -104,6 +104,24 @@ def test_what_is_recommended_is_exported_by_its_id_from_a_quoted_path() -> None:
     ]
 
 
+def test_what_has_no_weights_gets_no_command() -> None:
+    def commands(view: StudyView) -> dict[str, int]:
+        return {each.row.architecture.id: len(each.commands) for each in recommended(view).items}
+
+    # BAM is behind the front, and the best at the host's cost.
+    trials = (
+        trial(0, BARE, 0.9, label="host", macs=1000, params=1000),
+        trial(1, BAM, 0.88, macs=1005, params=1000),
+        trial(2, ECA, 0.95, macs=2000, params=2000),
+    )
+    assert commands(study(trials))[BAM.id] == 0
+    assert commands(study(trials))[ECA.id] == 1
+    assert "Its weights were not kept" in render_page(make_report(study(trials)))
+    for kept, count in (("all", 1), ("none", 0)):
+        kept_all = study(trials, experiment={"keep": {"weights": kept}})
+        assert set(commands(kept_all).values()) == {count}
+
+
 def test_there_is_nothing_to_recommend_without_a_finished_trial() -> None:
     assert recommended(study()).items == ()
     assert recommended(study(searched()[4:])).items == ()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from simulated_studies import placements
-from test_page import page_of
+from test_page import data_of, page_of
 from tiny_studies import BARE, ECA, HOST, MACS, SE, confirmed, record, searched, study, trial
 
 from reports import StudyView, write_report
@@ -137,3 +137,9 @@ def test_small_studies_give_a_page_with_all_sections(trials: list, tmp_path: Pat
     for name in ("recommended", "enrichment", "effects"):
         with (tmp_path / f"{name}.csv").open(newline="") as file:
             assert next(csv.reader(file))
+
+
+def test_the_page_draws_hours_and_a_band_of_random_search_for_every_finished_trial() -> None:
+    drawn = data_of(page_of(with_worth()))["hypervolume"]
+    assert {len(drawn["hours"]), len(drawn["values"]), *map(len, drawn["random"].values())} == {60}
+    assert data_of(page_of(study(searched())))["hypervolume"]["random"] is None

@@ -18,7 +18,7 @@ import numpy as np
 from reports.goal import goal_of
 from reports.objectives import Floats
 from reports.placement_design import Design, design_of
-from reports.regression import Regression
+from reports.regression import NOISE_RATIOS, Regression
 from reports.reliability import Estimate
 from reports.view import StudyView, TrialView
 from search_spaces import Architecture, HostConfig
@@ -34,6 +34,8 @@ _MANY = 2000
 """Trials from which on five folds do, whose trainings then hardly differ from all."""
 _DRAWS = 2000
 _BOOTSTRAPS = 500
+RATIOS = NOISE_RATIOS[NOISE_RATIOS < 4]
+"""A prior that nothing may matter at all would take weak effects for none, with intervals that miss them."""
 _COST_STEP = math.log(1.1)
 _HOST_WEIGHT = 10.0
 """How many decisions one host may be worth."""
@@ -102,7 +104,7 @@ class Model:
         self._numbers = {(site, d.module): i for i, d in enumerate(design.decisions) for site in d.sites}
         self._features = self._of(design.taken, costs, hosts)
         self._values = values
-        self.regression = Regression(self._features, values)
+        self.regression = Regression(self._features, values, RATIOS)
 
     def _of(self, taken: Floats, costs: Floats, hosts: Sequence[HostConfig]) -> Floats:
         on = np.array([[_HOST_WEIGHT * (host == each) for each in self._hosts] for host in hosts]).reshape(
@@ -133,7 +135,7 @@ class Model:
         missed, by_mean = np.empty(n), np.empty(n)
         for k in range(int(fold.max()) + 1):
             seen, unseen = fold != k, fold == k
-            fitted = Regression(self._features[seen], self._values[seen])
+            fitted = Regression(self._features[seen], self._values[seen], RATIOS)
             missed[unseen] = self._values[unseen] - fitted.predict(self._features[unseen])
             by_mean[unseen] = self._values[unseen] - self._values[seen].mean()
         return missed, by_mean

@@ -26,16 +26,17 @@ class Regression:
     Args:
         features: (points, features), not empty.
         values: (points,), finite.
+        ratios: which shares of noise there may be.
     """
 
-    def __init__(self, features: Floats, values: Floats) -> None:
+    def __init__(self, features: Floats, values: Floats, ratios: Floats = NOISE_RATIOS) -> None:
         num = self._num = len(values)
         self._centre, self._mean, self._spread = features.mean(axis=0), float(values.mean()), float(values.std())
         centred, target = features - self._centre, (values - self._mean) / (self._spread or 1.0)
         self._squares, self._axes = _principal_axes(centred)
         self._along = (centred @ self._axes.T).T @ target
         scale = float(self._squares.sum()) / num or 1.0
-        self._penalties = NOISE_RATIOS * scale
+        self._penalties = ratios * scale
         # The part of the target that no feature reaches, and along each axis the part that is not noise's.
         explained = self._along**2 / np.maximum(self._squares, _LEAST)
         rest = max(float(target @ target - explained.sum()), 0.0)

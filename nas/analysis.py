@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.export import KNEE, kept_training, pick_network
-from nas.study_home import StudyHome, find_study
+from nas.study_home import ANALYSIS, StudyHome, find_study
 from nas.study_plugins import refuse_changed_plugins
 from nas.view import read_view
 from nas.weights import weights_path
@@ -21,9 +21,6 @@ from search_spaces.yaml_files import Document, validate
 from trials import DataConfig, check_images, load_data
 from trials.devices import pick_device
 from trials.weights import load_weights
-
-FOLDER = "analysis"
-"""In a study's folder, beside its report."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def analyse_study(
     if pick:
         return found, (), home
     winners = _read_winners(home.folder, view, data, looking, tick)
-    write_winners(home.folder / FOLDER, winners)
+    write_winners(home.folder / ANALYSIS, winners)
     return found, winners, home
 
 

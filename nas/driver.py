@@ -27,7 +27,7 @@ from nas.progress import Watcher
 from nas.proposer import Proposer, SearchPlan
 from nas.study import Ledger
 from nas.study_address import without_passwords
-from nas.study_home import CONFIRM, FOLDER, SEARCH, Driven, FolderHome, StudyHome, place_study
+from nas.study_home import ANALYSIS, CONFIRM, FOLDER, SEARCH, Driven, FolderHome, StudyHome, place_study
 from nas.study_plugins import PLUGINS, plugins_of_space, refuse_changed_plugins, require_plugins
 from nas.tracking import Tracker, make_callbacks, make_loggers
 from nas.view import view_of
@@ -108,7 +108,7 @@ def search(
         _run(job, home.folder, *ledgers, executor, watcher)
         view = view_of(home, *ledgers)
         _note_fidelities(view, ledgers[1])
-        return Outcome(view, home.folder, write_report(view, home.folder / "report"))
+        return Outcome(view, home.folder, write_report(view, home.folder / "report", home.folder / ANALYSIS))
 
 
 def _note_fidelities(view: StudyView, confirmed: Ledger) -> None:

@@ -34,6 +34,10 @@ class Driven:
     """Raises InputError if another driver has taken over."""
 
 
+ANALYSIS = "analysis"
+"""Within a study's folder: what `nas analyze` wrote."""
+
+
 class StudyHome(Protocol):
     """Where one study is."""
 

@@ -10,10 +10,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports import architecture_files, early_stopping, style, tables, wording
+from reports.analysis.winners import Winner, read_winners
 from reports.answer import answer_of
 from reports.csv_files import EQUAL_COST_CSV, FRONT_CSV, MIOU_FRONT_CSV, MIOU_TRIALS_CSV, TRIALS_CSV, write_csv
 from reports.equal_cost import EqualCostRow, equal_cost_rows
 from reports.figures import write_figures
+from reports.findings import Findings, findings_of, hypervolume_extras, write_findings
 from reports.front import Summary, summarise_confirm, summarise_search
 from reports.objectives import OBJECTIVES
 from reports.outline import Outlines, outlines_of
@@ -23,6 +25,7 @@ from reports.progress import HypervolumeCurve, hypervolume_curve
 from reports.provenance import Provenance, provenance_of
 from reports.quality import MIOU, Quality
 from reports.scatter import Scatter, scatter_of
+from reports.sure import luck_in_words
 from reports.tables import FailureRow, FrontRow
 from reports.trial_table import trial_table
 from reports.view import StudyView
@@ -54,6 +57,9 @@ class Report:
     failures: tuple[FailureRow, ...]
     equal_cost: tuple[EqualCostRow, ...]
     provenance: Provenance
+    findings: Findings
+    winners: tuple[Winner, ...]
+    """The gates of the winners' networks, if they were analysed."""
 
     @property
     def equal_cost_groups(self) -> list[tuple[FrontRow, list[EqualCostRow]]]:
@@ -67,16 +73,18 @@ class Report:
         return self.shown.quality
 
 
-def write_report(view: StudyView, out: Path) -> Path:
+def write_report(view: StudyView, out: Path, analysis: Path | None = None) -> Path:
     """Write report.html, its tables as CSV, figures/ and architectures/ into `out`; return the page's path.
 
-    The folder is made if it is missing; files of an earlier report are replaced.
+    The folder is made if it is missing; files of an earlier report are replaced. `analysis` is where `nas analyze`
+    wrote what it found in the study's winners, if it did.
     """
-    report = make_report(view)
+    report = make_report(view, read_winners(analysis) if analysis else ())
     out.mkdir(parents=True, exist_ok=True)
     of_pixels = report.quality is MIOU
     write_csv(out / "front.csv", report.rows, {**FRONT_CSV, **(MIOU_FRONT_CSV if of_pixels else {})})
     write_csv(out / "equal_cost.csv", report.equal_cost, EQUAL_COST_CSV)
+    write_findings(out, report.findings)
     for name, trials in (("trials.csv", view.search), ("confirm.csv", view.confirm)):
         write_csv(out / name, trials, {**TRIALS_CSV, **(MIOU_TRIALS_CSV if of_pixels else {})})
     write_figures(out / "figures", report.scatter, report.placements, report.curve)
@@ -86,8 +94,8 @@ def write_report(view: StudyView, out: Path) -> Path:
     return page
 
 
-def make_report(view: StudyView) -> Report:
-    """Compute what a report shows."""
+def make_report(view: StudyView, winners: tuple[Winner, ...] = ()) -> Report:
+    """Compute what a report shows, beside what was found in the winners' networks."""
     search, confirm = summarise_search(view), summarise_confirm(view)
     shown = confirm if confirm.items else search
     names = tables.naming(view)
@@ -112,6 +120,8 @@ def make_report(view: StudyView) -> Report:
         failures=tuple(tables.failure_rows(view)),
         equal_cost=tuple(equal_cost),
         provenance=provenance_of(view, shown),
+        findings=findings_of(view, search, shown, tuple(rows), names),
+        winners=winners,
     )
 
 
@@ -124,7 +134,7 @@ def render_page(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(wording=wording, tables=tables)
+    environment.globals.update(wording=wording, tables=tables, luck_in_words=luck_in_words)
     return environment.get_template("report.html").render(
         report=report,
         view=report.view,
@@ -178,7 +188,7 @@ def _data(report: Report) -> dict[str, Any]:
     first = report.shown.knee or next(iter(reversed(report.shown.front)), None)
     return {
         "scatter": scatter_data(report.scatter, numbers),
-        "hypervolume": hypervolume_data(report.curve),
+        "hypervolume": {**hypervolume_data(report.curve), **hypervolume_extras(report.findings, report.curve.busy_s)},
         "outlines": report.outlines.data(),
         "trials": trial_table(report.view, report.search, report.quality, numbers),
         "study": report.view.path,

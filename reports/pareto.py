@@ -138,7 +138,8 @@ def box_around(points: npt.ArrayLike) -> Box:
 def hypervolume_history(points: npt.ArrayLike, box: Box | None = None) -> Floats:
     """Return the hypervolume after 1, 2, ... of the points, as a share of the box; not given, the box around them.
 
-    Points that are not finite repeat the value before. The curve never falls. No finite points give zeros.
+    Points that are better than the box's best can make it more than 1; those that are not finite repeat the value
+    before. The curve never falls. No finite points give zeros.
     """
     array = _as_points(points)
     finite = np.atleast_1d(np.isfinite(array).all(axis=1))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from reports.objectives import OBJECTIVES, to_minimise
 from reports.pareto import hypervolume_history, reference_point
+from reports.search_time import busy_times
 from reports.view import StudyView
 
 
@@ -17,6 +18,8 @@ class HypervolumeCurve:
     """Which of them are baselines, which the sampler did not choose."""
     reference: dict[str, float]
     """The reference point in natural units, by objective; empty without a finished trial."""
+    busy_s: tuple[float, ...] = ()
+    """How long the search had been busy at each trial's end; empty where the times are not known."""
 
 
 def hypervolume_curve(view: StudyView) -> HypervolumeCurve:
@@ -30,4 +33,5 @@ def hypervolume_curve(view: StudyView) -> HypervolumeCurve:
     signs = [-1 if OBJECTIVES[name].maximise else 1 for name in view.objectives]
     reference = {name: float(sign * c) for name, sign, c in zip(view.objectives, signs, corner, strict=True)}
     values = tuple(float(value) for value in hypervolume_history(points))
-    return HypervolumeCurve(values, tuple(trial.role == "baseline" for trial in trials), reference)
+    baselines = tuple(trial.role == "baseline" for trial in trials)
+    return HypervolumeCurve(values, baselines, reference, busy_times(view, trials))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from reports import reliability, wording
+from reports import wording
 from reports.front import Summary
 from reports.quality import MIOU, quality_of
 from reports.statistics import binomial_error
@@ -28,7 +28,7 @@ class Provenance:
     facts: tuple[Fact, ...]
     """What is called what, in the order in which it is shown."""
     precision: tuple[str, ...]
-    """Sentences on what one validation image is worth, and how reliably trainings rank."""
+    """Sentences on what one validation image is worth."""
     warnings: tuple[str, ...]
     """Sentences on numbers that are not comparable though they should be."""
     commands: tuple[tuple[str, str], ...]
@@ -44,9 +44,8 @@ def provenance_of(view: StudyView, shown: Summary) -> Provenance:
     """
     records = [trial.record for trial in (*view.search, *view.confirm) if trial.record is not None]
     facts = (*_data(view, records), *_training(view), *_machine(records), *_latency(records))
-    ranks = reliability.sentences(view, shown) if shown.stage == "confirm" else ()
     return Provenance(
-        tuple(fact for fact in facts if fact[1]), (*_worth(records), *ranks), _warnings(view), _commands(view, shown)
+        tuple(fact for fact in facts if fact[1]), _worth(records), _warnings(view), _commands(view, shown)
     )
 
 

@@ -115,6 +115,16 @@ def rows_of(summary: Summary, names: Naming) -> list[FrontRow]:
     return [_row(summary, item, against[i], names, accuracy[i], miou[i], loss[i]) for i, item in enumerate(shown)]
 
 
+def row_of(summary: Summary, item: Measured, names: Naming) -> FrontRow:
+    """Return the row of one architecture, compared with its bare host alone."""
+    hosts = {each.architecture.host: each for each in summary.items if each.is_bare_host}
+    against = _bare_host_of(item, hosts)
+    (accuracy,) = shares([item], [against], accuracy_of(item.records))
+    miou = shares([item], [against], MIOU)[0] if quality_of(item.records) is MIOU else None
+    (loss,) = differences([item], [against], lambda record: record.loss, maximise=False)
+    return _row(summary, item, against, names, accuracy, miou, loss)
+
+
 def _bare_host_of(item: Measured, hosts: Mapping[HostConfig, Measured]) -> Measured | None:
     """Return an item's bare host; of a host that was only made wider, the widest of those it may have been before."""
     own = item.architecture.host

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from nas.analysis import FOLDER, Data, Looking, Trained, analyse_files, analyse_study
+from nas.analysis import Data, Looking, Trained, analyse_files, analyse_study
 from nas.cli.architecture_commands import load_architecture
 from nas.cli.output import AsJson, print_json, print_lines, print_table
 from nas.experiment import load_experiment
+from nas.study_home import ANALYSIS
 from reports.analysis import Analysis
 from reports.analysis.page import as_data, write_analysis
 from reports.analysis.pictures import Part, Tick, no_tick
@@ -71,7 +72,7 @@ def analyze(
     if is_study(network):
         _refuse(network, "a study", {"--weights": weights, "--host-weights": host_weights, "--data": data})
         found, winners, home = analyse_study(network, pick, looking, data_dir, tick)
-        folder = out or home.folder / FOLDER / found.subject.architecture.id
+        folder = out or home.folder / ANALYSIS / found.subject.architecture.id
         told = {"winners": [winner.id for winner in winners]}
     else:
         _refuse(network, "a study only", {}, {"--pick": pick})
@@ -105,11 +106,11 @@ def _files(network: str, weights: Path | None, out: Path | None) -> tuple[Traine
     if folder.is_dir():
         architecture, kept, record = (folder / name for name in _EXPORTED)
         loaded = Architecture.load(architecture)
-        return Trained(loaded, weights or kept, loaded.id), _num_validation(record), out or folder / FOLDER
+        return Trained(loaded, weights or kept, loaded.id), _num_validation(record), out or folder / ANALYSIS
     loaded = load_architecture(network)
     if weights is None:
         raise InputError(f"{network}: what its attention does, only training can tell; give --weights FILE")
-    return Trained(loaded, weights, loaded.id), None, out or Path(FOLDER) / loaded.id
+    return Trained(loaded, weights, loaded.id), None, out or Path(ANALYSIS) / loaded.id
 
 
 def _num_validation(record: Path) -> int | None:

@@ -17,7 +17,7 @@ from nas.driver import Outcome
 from nas.driver import search as run_search
 from nas.export import export_study
 from nas.progress import Watcher
-from nas.study_home import find_study
+from nas.study_home import ANALYSIS, find_study
 from nas.view import open_study, read_view
 from reports import FrontRow, StudyView, TrialView, front_rows, write_report
 
@@ -152,7 +152,7 @@ def report(
     """Write report.html with figures and CSV files, also while the search runs."""
     home = find_study(study)
     view = read_view(home)
-    page = write_report(view, out or home.folder / "report")
+    page = write_report(view, out or home.folder / "report", home.folder / ANALYSIS)
     if as_json:
         print_json({"report": str(page), **_as_data(view)})
         return

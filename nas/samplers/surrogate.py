@@ -7,7 +7,7 @@ import numpy as np
 from nas.samplers.features import Features
 from nas.samplers.genes import GenePool, Genes
 from nas.samplers.ranking import Floats
-from nas.samplers.regression import Regression
+from reports.regression import Regression
 
 Guess = Callable[[Sequence[Genes]], Floats]
 """From placements to (placements, objectives)."""

@@ -40,7 +40,9 @@ def test_a_report_is_a_page_with_tables_figures_and_architectures_beside_it(tmp_
     figures = {
         f"figures/{f}.{kind}" for f in (*costs, "placement_map", "hypervolume") for kind in ("png", "svg", "csv")
     }
-    tables = {f"{table}.csv" for table in ("front", "equal_cost", "trials", "confirm")}
+    tables = {
+        f"{table}.csv" for table in ("front", "equal_cost", "trials", "confirm", "recommended", "enrichment", "effects")
+    }
     named = {f"architectures/{each.id}.yaml" for each in (BARE, ECA, SE, BAM)}  # all four were confirmed
     assert written >= {"report.html", *tables, *figures, *named}
     assert all((out / f).read_bytes().startswith(b"\x89PNG") for f in figures if f.endswith("png"))
@@ -75,7 +77,7 @@ def test_the_page_loads_nothing_from_anywhere(page: str) -> None:
     assert not re.search(r"<(?:link|img|iframe|object|embed|base)\b|\bsrc\s*=|@import|url\(", page)
     assert not re.search(r"https?://", page)
     assert set(re.findall(r'href="([^"]*)"', page)) == {
-        f"#{name}" for name in ("answer", "quality", "where", "search", "trials", "failures", "how")
+        f"#{name}" for name in ("answer", "quality", "where", "sure", "search", "trials", "failures", "how")
     }
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reports import hypervolume, hypervolume_history, knee, nondominated
-from reports.pareto import order_by_rank, reference_point
+from reports.pareto import growth_in_box, order_by_rank, reference_point
 
 
 def brute_force(points: np.ndarray) -> list[bool]:
@@ -112,3 +112,8 @@ def test_ties_for_the_knee_go_to_the_first_and_one_point_is_its_own_knee() -> No
 def test_there_is_no_knee_without_a_finite_point() -> None:
     with pytest.raises(ValueError, match="no knee"):
         knee([[math.nan, 1]])
+
+
+def test_growth_in_a_box_of_one_s_own_is_a_share_of_that_box() -> None:
+    # Of the box from (0, 0) to (2, 2): (1, 1) dominates a quarter, and (-1, 1) three quarters.
+    assert growth_in_box([[1, 1], [np.nan, 0], [-1, 1]], [0, 0], [2, 2]) == pytest.approx([0.25, 0.25, 0.75])

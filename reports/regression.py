@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nas.samplers.ranking import Floats
+from reports.objectives import Floats
 
 Generator = np.random.Generator
 Predict = Callable[[Floats], Floats]
@@ -26,16 +26,17 @@ class Regression:
     Args:
         features: (points, features), not empty.
         values: (points,), finite.
+        ratios: which shares of noise there may be.
     """
 
-    def __init__(self, features: Floats, values: Floats) -> None:
-        num = len(values)
+    def __init__(self, features: Floats, values: Floats, ratios: Floats = NOISE_RATIOS) -> None:
+        num = self._num = len(values)
         self._centre, self._mean, self._spread = features.mean(axis=0), float(values.mean()), float(values.std())
         centred, target = features - self._centre, (values - self._mean) / (self._spread or 1.0)
         self._squares, self._axes = _principal_axes(centred)
         self._along = (centred @ self._axes.T).T @ target
         scale = float(self._squares.sum()) / num or 1.0
-        self._penalties = NOISE_RATIOS * scale
+        self._penalties = ratios * scale
         # The part of the target that no feature reaches, and along each axis the part that is not noise's.
         explained = self._along**2 / np.maximum(self._squares, _LEAST)
         rest = max(float(target @ target - explained.sum()), 0.0)
@@ -58,6 +59,42 @@ class Regression:
         known = self._along / curvature + np.sqrt(noise / curvature) * along
         weights = self._axes.T @ known + np.sqrt(noise / penalty) * (free - self._axes.T @ along)
         return lambda features: (features - self._centre) @ weights * self._spread + self._mean
+
+    @property
+    def weights(self) -> Floats:
+        """What is expected of the weights, (features,), in the values' units."""
+        shrunk = self._probability @ (self._along / (self._squares + self._penalties[:, None]))
+        weights: Floats = self._axes.T @ shrunk * self._spread
+        return weights
+
+    def predict(self, features: Floats) -> Floats:
+        """Return what is expected of points, (points, features)."""
+        expected: Floats = (features - self._centre) @ self.weights + self._mean
+        return expected
+
+    def draw_effects(self, contrasts: Floats, generator: Generator, num: int) -> Floats:
+        """Draw sums of weights, (num, contrasts), from all that could be true; the noise's variance is drawn too.
+
+        Args:
+            contrasts: (contrasts, features), what each weight counts in a sum.
+            generator: draws.
+            num: how many.
+        """
+        drawn = np.empty((num, len(contrasts)))
+        known = contrasts @ self._axes.T
+        counts = generator.multinomial(num, self._probability)
+        first, degrees = 0, max(self._num - 1, 1)
+        for which in np.flatnonzero(counts):
+            rows = slice(first, first := first + int(counts[which]))
+            size = int(counts[which])
+            noise = np.sqrt(self._noise[which] * degrees / generator.chisquare(degrees, size))[:, None]
+            curvature = self._squares + self._penalties[which]
+            free = generator.normal(size=(size, contrasts.shape[1]))
+            along = free @ self._axes.T
+            unseen = free @ contrasts.T - along @ known.T  # what no point tells of: as the prior has it
+            told = self._along / curvature + noise * along / np.sqrt(curvature)
+            drawn[rows] = told @ known.T + noise / np.sqrt(self._penalties[which]) * unseen
+        return drawn * self._spread
 
 
 def _principal_axes(centred: Floats) -> tuple[Floats, Floats]:

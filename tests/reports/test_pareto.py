@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reports import hypervolume, hypervolume_history, knee, nondominated
-from reports.pareto import growth_in_box, order_by_rank, reference_point
+from reports.pareto import Box, order_by_rank, reference_point
 
 
 def brute_force(points: np.ndarray) -> list[bool]:
@@ -116,4 +116,5 @@ def test_there_is_no_knee_without_a_finite_point() -> None:
 
 def test_growth_in_a_box_of_one_s_own_is_a_share_of_that_box() -> None:
     # Of the box from (0, 0) to (2, 2): (1, 1) dominates a quarter, and (-1, 1) three quarters.
-    assert growth_in_box([[1, 1], [np.nan, 0], [-1, 1]], [0, 0], [2, 2]) == pytest.approx([0.25, 0.25, 0.75])
+    box = Box(np.zeros(2), np.full(2, 2.0))
+    assert hypervolume_history([[1, 1], [np.nan, 0], [-1, 1]], box) == pytest.approx([0.25, 0.25, 0.75])

@@ -57,8 +57,10 @@ class Regression:
         along = self._axes @ free
         curvature = self._squares + penalty
         known = self._along / curvature + np.sqrt(noise / curvature) * along
-        weights = self._axes.T @ known + np.sqrt(noise / penalty) * (free - self._axes.T @ along)
-        return lambda features: (features - self._centre) @ weights * self._spread + self._mean
+        drawn = self._axes.T @ known + np.sqrt(noise / penalty) * (free - self._axes.T @ along)
+        weights = drawn * self._spread
+        constant = self._mean - self._centre @ weights
+        return lambda features: features @ weights + constant
 
     @property
     def weights(self) -> Floats:

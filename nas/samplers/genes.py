@@ -35,8 +35,10 @@ class GenePool:
     def may_be_empty(self) -> list[int]:
         return [number for number in self.open if self.empty[number] is not None]
 
-    def active(self, genes: Genes) -> list[int]:
+    def active(self, genes: Genes) -> Sequence[int]:
         """Return the open decisions that the chosen host has: where a change changes something."""
+        if len(self.space.variants) == 1:
+            return self.open
         return [number for number in self.open if self.space.exists(number, genes)]
 
     def is_empty(self, number: int, genes: Genes) -> bool:

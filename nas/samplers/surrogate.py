@@ -21,7 +21,8 @@ class Surrogate:
 
     def __init__(self, pool: GenePool) -> None:
         self._features = Features(pool)
-        self._learnt: tuple[tuple[Genes, ...], bytes] | None = None
+        self._learnt: tuple[tuple[Genes, ...], bytes] = ((), b"")
+        self._features_of_learnt: Floats = np.zeros((0, 0))
         self._regressions: list[Regression] = []
 
     def learn(self, placements: Sequence[Genes], points: Floats) -> None:
@@ -30,14 +31,15 @@ class Surrogate:
         if key != self._learnt:
             features = self._features.of(placements)
             self._regressions = [Regression(features, values) for values in points.T]
-            self._learnt = key
+            self._learnt, self._features_of_learnt = key, features
 
     def guess(self, generator: np.random.Generator) -> Guess:
         """Draw one possible truth."""
         predictions = [regression.draw(generator) for regression in self._regressions]
 
         def of(placements: Sequence[Genes]) -> Floats:
-            features = self._features.of(placements)
+            is_learnt = tuple(placements) == self._learnt[0]  # the draw's first question, about all of them
+            features = self._features_of_learnt if is_learnt else self._features.of(placements)
             return np.stack([predict(features) for predict in predictions], axis=1)
 
         return of

@@ -20,21 +20,40 @@ NOISE_RATIOS = 10.0 ** np.arange(-5.0, 2.1, 0.5)
 _LEAST = 1e-12
 
 
+class Axes:
+    """The principal axes of points: nearly all the time of a regression, the same for all that is regressed on them.
+
+    Args:
+        features: (points, features), not empty.
+    """
+
+    def __init__(self, features: Floats) -> None:
+        self.centre = features.mean(axis=0)
+        self._centred = features - self.centre
+        self.squares, self.axes = _principal_axes(self._centred)
+
+    def along(self, target: Floats) -> Floats:
+        """Return what of a target, (points,), lies along each axis."""
+        found: Floats = self.axes @ (self._centred.T @ target)
+        return found
+
+
 class Regression:
     """What is believed of one objective: its values are a constant, a sum over features with normal weights, and noise.
 
     Args:
-        features: (points, features), not empty.
+        features: (points, features), not empty, or their axes.
         values: (points,), finite.
         ratios: which shares of noise there may be.
     """
 
-    def __init__(self, features: Floats, values: Floats, ratios: Floats = NOISE_RATIOS) -> None:
+    def __init__(self, features: Floats | Axes, values: Floats, ratios: Floats = NOISE_RATIOS) -> None:
+        axes = features if isinstance(features, Axes) else Axes(features)
         num = self._num = len(values)
-        self._centre, self._mean, self._spread = features.mean(axis=0), float(values.mean()), float(values.std())
-        centred, target = features - self._centre, (values - self._mean) / (self._spread or 1.0)
-        self._squares, self._axes = _principal_axes(centred)
-        self._along = (centred @ self._axes.T).T @ target
+        self._centre, self._squares, self._axes = axes.centre, axes.squares, axes.axes
+        self._mean, self._spread = float(values.mean()), float(values.std())
+        target = (values - self._mean) / (self._spread or 1.0)
+        self._along = axes.along(target)
         scale = float(self._squares.sum()) / num or 1.0
         self._penalties = ratios * scale
         # The part of the target that no feature reaches, and along each axis the part that is not noise's.

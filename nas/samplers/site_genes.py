@@ -8,6 +8,7 @@ not known, and makes the proposals of one generation differ).
 """
 
 from collections.abc import Container, Iterable, Iterator, Sequence
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -16,6 +17,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
+from threadpoolctl import ThreadpoolController
 
 from nas.parameters import ByOption
 from nas.samplers.genes import GenePool, Genes
@@ -78,7 +80,8 @@ class SiteGeneSampler(BaseSampler):
         search_space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
         self._past.follow(study.get_trials(deepcopy=False)[: trial.number])
-        genes = self._unknown(study.directions)
+        with _threads().limit(limits=1, user_api="blas"):
+            genes = self._unknown(study.directions)
         by_name = dict(zip(self._pool.names, genes, strict=True))
         return {name: by_name[name] for name in search_space}
 
@@ -155,6 +158,12 @@ class SiteGeneSampler(BaseSampler):
                 if len(brood) == BROOD:
                     break
         return brood or [child]
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    """Return what holds numpy to one thread: several wait for each other longer than these small matrices take."""
+    return ThreadpoolController()
 
 
 def _of_use(levels: Floats) -> Integers:

@@ -7,7 +7,7 @@ import numpy as np
 from nas.samplers.features import Features
 from nas.samplers.genes import GenePool, Genes
 from nas.samplers.ranking import Floats
-from reports.regression import Regression
+from reports.regression import Axes, Regression
 
 Guess = Callable[[Sequence[Genes]], Floats]
 """From placements to (placements, objectives)."""
@@ -30,7 +30,8 @@ class Surrogate:
         key = (tuple(placements), points.tobytes())
         if key != self._learnt:
             features = self._features.of(placements)
-            self._regressions = [Regression(features, values) for values in points.T]
+            axes = Axes(features)
+            self._regressions = [Regression(axes, values) for values in points.T]
             self._learnt, self._features_of_learnt = key, features
 
     def guess(self, generator: np.random.Generator) -> Guess:

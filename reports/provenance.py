@@ -155,6 +155,9 @@ def _commands(view: StudyView, shown: Summary) -> tuple[tuple[str, str], ...]:
     if shown.items:
         pick = f"nas export {study} --pick best-{shown.quality.name}"
         commands.append((pick, f"the network with the highest {shown.quality.words}"))
+    keeps_weights = (view.experiment.get("keep") or {}).get("weights") != "none"
+    if shown.items and keeps_weights and shown.quality is not MIOU:
+        commands.append((f"nas analyze {study}", "what the winners' attention does; this page then tells of it too"))
     commands.append((view.command, "run the study, or go on with it"))
     commands.append((f"nas report {study}", "this page again, with whatever has finished since"))
     return tuple(commands)

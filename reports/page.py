@@ -2,12 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from reports import architecture_files, early_stopping, style, tables, wording
 from reports.analysis.winners import Winner, read_winners
@@ -24,6 +20,7 @@ from reports.plots import hypervolume_data, scatter_data
 from reports.progress import HypervolumeCurve, hypervolume_curve
 from reports.provenance import Provenance, provenance_of
 from reports.quality import MIOU, Quality
+from reports.rendering import plotly_js, template
 from reports.scatter import Scatter, scatter_of
 from reports.sure import luck_in_words
 from reports.tables import FailureRow, FrontRow
@@ -127,15 +124,8 @@ def make_report(view: StudyView, winners: tuple[Winner, ...] = ()) -> Report:
 
 def render_page(report: Report) -> str:
     """Return the page as HTML. Everything from the study is escaped; nothing is loaded from elsewhere."""
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(wording=wording, tables=tables, luck_in_words=luck_in_words)
-    return environment.get_template("report.html").render(
+    page = template("report.html", wording=wording, tables=tables, luck_in_words=luck_in_words)
+    return page.render(
         report=report,
         view=report.view,
         groups=_groups(report.rows),
@@ -144,7 +134,7 @@ def render_page(report: Report) -> str:
         reference=_reference(report.curve),
         objectives=[OBJECTIVES[name] for name in report.view.objectives],
         experiment=dump_yaml(report.view.experiment),
-        plotly=Markup(_plotly_js()),
+        plotly=plotly_js(),
     )
 
 
@@ -197,11 +187,3 @@ def _data(report: Report) -> dict[str, Any]:
         },
         "first": numbers[first.architecture.hash] if first else None,
     }
-
-
-def _plotly_js() -> str:
-    """Return plotly.js as its Python package has it, without importing the package, which takes a second."""
-    spec = find_spec("plotly")
-    assert spec is not None
-    assert spec.origin is not None
-    return (Path(spec.origin).parent / "package_data" / "plotly.min.js").read_text(encoding="utf-8")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -22,6 +21,7 @@ from reports.analysis.analyse import Analysis
 from reports.analysis.csv_tables import write_tables
 from reports.analysis.gates import WASTED_BELOW
 from reports.analysis.sentences import THRESHOLD, gate_sentences, selectivity_sentences
+from reports.rendering import template
 from search_spaces.hosts import HostConfig
 
 PAGE = "analysis.html"
@@ -138,15 +138,8 @@ def _as_url(data: bytes, kind: str) -> str:
 
 def _render(found: Analysis, images: dict[str, str]) -> str:
     """Return the page as HTML; names from files are escaped, and nothing is loaded from elsewhere."""
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     host: HostConfig = found.subject.architecture.host
-    return environment.get_template("analysis.html").render(
+    return template("analysis.html").render(
         found=found,
         architecture=found.subject.architecture,
         host=host,

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.figure import Figure
-from plotly.offline import get_plotlyjs
 
 from reports import style, wording
 from reports.comparison.conditions import what_differs
@@ -17,6 +14,7 @@ from reports.comparison.groups import Group, Searched, Winner, group_studies
 from reports.csv_files import Columns, write_csv
 from reports.front import Measured
 from reports.objectives import OBJECTIVES, QUALITY
+from reports.rendering import plotly_js, template
 from reports.tables import interval_of, naming
 from reports.view import StudyView
 from search_spaces.errors import InputError
@@ -62,20 +60,13 @@ def write_comparison(views: Sequence[StudyView], out: Path) -> Path:
 
 def render_comparison(groups: Sequence[Group]) -> str:
     """Return the page as HTML. Everything from the studies is escaped; nothing is loaded from elsewhere."""
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(wording=wording, lines=_placement)
-    return environment.get_template("comparison.html").render(
+    page = template("comparison.html", wording=wording, lines=_placement)
+    return page.render(
         groups=groups,
         differences=[what_differs(groups[0].conditions, group.conditions) for group in groups],
         data={"groups": [_plot(group) for group in groups]},
         titles={name: objective.title for name, objective in OBJECTIVES.items()},
-        plotly=Markup(get_plotlyjs()),
+        plotly=plotly_js(),
     )
 
 

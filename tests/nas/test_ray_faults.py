@@ -114,8 +114,8 @@ def test_a_node_that_dies_and_another_that_comes_change_nothing(
     ran = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment)
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert "one node removed, another added" in ran.stdout
-    assert "lost with its node" in ran.stdout, ran.stdout
-    assert "crashed" not in ran.stdout
+    # Which trials the node took with it is chance, and may be none; none of them may count as failed.
+    assert "crashed: " not in ran.stdout, ran.stdout
     view = nas.open_study(tmp_path / "study")
     assert found(view) == found(replace(finished.view, confirm=()))
     check_whole(view)

@@ -8,7 +8,8 @@ sampler, ledger, executor and the progress on a console that goes nowhere. The t
 - `local`: in the worker processes of `LocalPool`, which are warm;
 - `ray`: in trials of Ray Tune on this machine, which do all that they do on a cluster's node but the training.
 
-The time of a trial is that between two results; of it, what the sampler took is told apart. The driver's CPU time per
+The time of a trial is that between two results; of it, what the sampler took is told apart (how long it read the
+study first is in `first_s`). The driver's CPU time per
 trial says how many trials it can serve, whatever else the machine does. Until the first result (`first_s`) workers
 start, and the sampler reads the study. Opening is the time to read the storage and to make the ledger of it, in a
 process that has imported everything.
@@ -149,17 +150,19 @@ def no_fsync(wanted: bool) -> Iterator[None]:
 
 
 class Ends:
-    """When trials ended: notes wall and CPU time after each of a ledger's records."""
+    """When trials ended: notes after each of a ledger's records the wall time, the CPU time and the sampler's."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, sampling: Timed) -> None:
         self.wall: list[float] = []
         self.cpu: list[float] = []
+        self.sampling: list[float] = []
         real = ledger.record
 
         def record(*arguments: Any) -> None:
             real(*arguments)
             self.wall.append(time.perf_counter())
             self.cpu.append(time.process_time())
+            self.sampling.append(sampling.seconds)
 
         ledger.record = record  # type: ignore[method-assign]
 
@@ -175,6 +178,7 @@ class Ends:
             "p5_ms": round(parts[0], 2),
             "p95_ms": round(parts[-1], 2),
             "driver_cpu_ms": round(1e3 * (self.cpu[-1] - self.cpu[0]) / len(gaps_ms), 2),
+            "sampler_mean_ms": round(1e3 * (self.sampling[-1] - self.sampling[0]) / len(gaps_ms), 2),
         }
 
 
@@ -198,7 +202,7 @@ def measure(
         deterministic = executor != "ray"  # as `nas search` has it, unless it is told otherwise
         proposer = Proposer(ledger, space, SearchPlan(sampler, size, 0, 0, EPOCHS, deterministic=deterministic))
         sampling = Timed(proposer._sampler, ("draw", "follow", "adopt"))
-        watcher, ends = Watcher(Console(file=io.StringIO(), width=10_000)), Ends(ledger)
+        watcher, ends = Watcher(Console(file=io.StringIO(), width=10_000)), Ends(ledger, sampling)
         trial = TrialConfig(data=experiment.config.data, train=experiment.config.train)
         with EXECUTORS[executor](workers) as workplace, tempfile.TemporaryDirectory() as folder:
             watcher.begin_search(experiment, ledger, workplace)
@@ -207,8 +211,7 @@ def measure(
                 Execution(ledger, proposer.next, Path(folder), trial, Rules(), watcher, in_order=deterministic)
             )
         assert ledger.counts().trained == size
-    row = {"trials": size, "open_s": round(open_s, 3), "open_cpu_s": round(open_cpu_s, 3), **ends.row(start)}
-    return {**row, "sampler_mean_ms": round(1e3 * sampling.seconds / row["timed"], 2)}
+    return {"trials": size, "open_s": round(open_s, 3), "open_cpu_s": round(open_cpu_s, 3), **ends.row(start)}
 
 
 def experiment_of(space: SearchSpace, sampler: str, size: int) -> Experiment:

@@ -41,8 +41,10 @@ class GenePool:
             return self.open
         return [number for number in self.open if self.space.exists(number, genes)]
 
-    def is_empty(self, number: int, genes: Genes) -> bool:
-        return genes[number] == self.empty[number]
+    @cached_property
+    def tunable(self) -> frozenset[int]:
+        """The open decisions with more than one option that places something."""
+        return frozenset(n for n in self.open if sum(map(len, self.modules(n).values())) > 1)
 
     @cache  # noqa: B019 (a pool lives as long as its search)
     def modules(self, number: int) -> dict[str, list[int]]:

@@ -30,27 +30,24 @@ def ranks(points: Floats, levels: Floats) -> Integers:
     return result
 
 
-def crowding(points: Floats) -> Floats:
-    """Return each point's crowding distance, (points,), among points of one rank: the more, the lonelier.
+def crowding_by_rank(points: Floats, rank: Integers) -> Floats:
+    """Return each point's crowding distance, (points,), among those of its rank: the more, the lonelier.
 
-    The ends of each objective are infinitely lonely. An objective in which no two points differ counts nothing.
+    The ends of each objective are infinitely lonely. An objective in which no two points of a rank differ counts
+    nothing.
     """
     distances = np.zeros(len(points))
+    if not len(points):
+        return distances
     for values in points.T:
-        order = np.argsort(values, kind="stable")
-        ordered = values[order]
-        span = ordered[-1] - ordered[0]
-        if span > 0:
-            gaps = np.full(len(points), np.inf)
-            gaps[1:-1] = (ordered[2:] - ordered[:-2]) / span
-            distances[order] += gaps
-    return distances
-
-
-def crowding_by_rank(points: Floats, rank: Integers) -> Floats:
-    """Return each point's crowding distance among those of its rank."""
-    distances = np.zeros(len(points))
-    for each in np.unique(rank):
-        here = rank == each
-        distances[here] = crowding(points[here])
+        order = np.lexsort((values, rank))
+        ordered, group = values[order], rank[order]
+        is_first = np.append(True, group[1:] != group[:-1])
+        is_last = np.append(is_first[1:], True)
+        (first,), (last,) = is_first.nonzero(), is_last.nonzero()
+        span = np.repeat(ordered[last] - ordered[first], last - first + 1)
+        gaps = np.full(len(points), np.inf)
+        gaps[1:-1] = ordered[2:] - ordered[:-2]
+        gaps[is_first | is_last] = np.inf
+        distances[order] += np.divide(gaps, span, out=np.zeros(len(points)), where=span > 0)
     return distances

@@ -149,8 +149,8 @@ class SiteGeneSampler(BaseSampler):
         """Return children that nobody has seen and that are within the limits; any one, if there are none."""
         brood: list[Genes] = []
         for _ in range(MOST_TRIES_OF_BROOD):
-            one, other = self._generator.integers(len(parents), size=2)
-            child = self._variation.child(parents[one], parents[other], self._generator)
+            one, other = (parents[int(self._generator.integers(len(parents)))] for _ in range(2))
+            child = self._variation.child(one, other, self._generator)
             normal = self._pool.normal(child)
             if normal not in seen and normal not in self._past.known and self._within_limits(normal):
                 seen.add(normal)

@@ -1,10 +1,10 @@
-"""Ranks, crowding, reference points and the choice of parents, against brute force and arithmetic."""
+"""Ranks,  reference points and the choice of parents, against brute force and arithmetic."""
 
 import numpy as np
 import pytest
 
 from nas.samplers.parents import choose_parents
-from nas.samplers.ranking import Floats, crowding, ranks
+from nas.samplers.ranking import Floats, crowding_by_rank, ranks
 from nas.samplers.reference_points import associate, niching, normalise, reference_points
 
 
@@ -38,8 +38,17 @@ def test_a_lower_level_comes_first_whatever_the_values_and_values_are_compared_w
 def test_crowding_is_the_distance_between_the_neighbours_and_infinite_at_the_ends() -> None:
     points = np.array([[0.0, 8], [1, 4], [3, 2], [4, 0]])
     expected = [np.inf, (3 - 0) / 4 + (8 - 2) / 8, (4 - 1) / 4 + (4 - 0) / 8, np.inf]
-    assert crowding(points).tolist() == expected
-    assert crowding(np.array([[1.0, 2], [1, 2]])).tolist() == [0, 0]
+    assert crowding_by_rank(points, np.zeros(4, dtype=int)).tolist() == expected
+    assert crowding_by_rank(np.array([[1.0, 2], [1, 2]]), np.zeros(2, dtype=int)).tolist() == [0, 0]
+
+
+def test_crowding_counts_neighbours_of_the_same_rank_only() -> None:
+    points, rank = np.random.default_rng(0).integers(9, size=(30, 3)).astype(float), np.arange(30) % 4
+    expected = np.zeros(30)
+    for each in range(4):
+        here = rank == each
+        expected[here] = crowding_by_rank(points[here], np.zeros(here.sum(), dtype=int))
+    assert crowding_by_rank(points, rank).tolist() == expected.tolist()
 
 
 def test_crowded_points_of_the_last_front_are_no_parents() -> None:

@@ -294,7 +294,7 @@ class Ledger:
         """Return what `trial` builds; it must not be refused."""
         key = trial.user_attrs["hash"]
         if key not in self._architectures:
-            self._architectures[key] = Architecture.restore(trial.user_attrs["architecture"])
+            self._architectures[key] = Architecture.restore(trial.user_attrs["architecture"], key)
         return self._architectures[key]
 
     def values(self, record: TrialRecord) -> tuple[float, ...] | None:

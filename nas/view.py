@@ -5,6 +5,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from nas.collection import no_collection
 from nas.confirm import race_of
 from nas.experiment import ConfirmConfig
 from nas.ledger_trial import record_of, rung_results, state_of
@@ -32,13 +33,14 @@ def open_study(study: str | Path) -> StudyView:
 
 def read_view(home: StudyHome) -> StudyView:
     """Read a study. Raises InputError as `open_study` does."""
-    storage = home.read()
-    search = Ledger.load(storage, home.optuna_name(SEARCH))
-    try:
-        confirm = Ledger.load(storage, home.optuna_name(CONFIRM))
-    except InputError:  # its search has only just begun
-        confirm = None
-    return view_of(home, search, confirm)
+    with no_collection():
+        storage = home.read()
+        search = Ledger.load(storage, home.optuna_name(SEARCH))
+        try:
+            confirm = Ledger.load(storage, home.optuna_name(CONFIRM))
+        except InputError:  # its search has only just begun
+            confirm = None
+        return view_of(home, search, confirm)
 
 
 def view_of(home: StudyHome, search: Ledger, confirm: Ledger | None) -> StudyView:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from reports import figure_data, style
 from reports.labels import place_labels
@@ -194,7 +195,7 @@ def _figure(width: float, height: float) -> Figure:
 
 def _lay_out(figure: Figure) -> None:
     """Give everything its place, once: the layout engine would draw the figure twice for each file."""
-    if figure.get_layout_engine() is not None:
+    if not isinstance(figure.get_layout_engine(), PlaceHolderLayoutEngine):
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
 

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -57,6 +57,10 @@ class ModuleSpec:
         return written
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         extras = {"init": self.init if self.init != "paper" else None, "share": self.share}
         shown = self.knobs | {key: value for key, value in extras.items() if value is not None}
         return f"{self.module}({', '.join(f'{key}={value}' for key, value in shown.items())})"

@@ -13,6 +13,7 @@ from nas.cli.fault_lines import fault_lines
 from nas.cli.front_table import print_front
 from nas.cli.output import AsJson, print_json, print_lines, print_table, program
 from nas.cli.plugins_option import plugins_as_typed
+from nas.collection import no_collection
 from nas.driver import Outcome
 from nas.driver import search as run_search
 from nas.export import export_study
@@ -151,8 +152,9 @@ def report(
 ) -> None:
     """Write report.html with figures and CSV files, also while the search runs."""
     home = find_study(study)
-    view = read_view(home)
-    page = write_report(view, out or home.folder / "report", home.folder / ANALYSIS)
+    with no_collection():
+        view = read_view(home)
+        page = write_report(view, out or home.folder / "report", home.folder / ANALYSIS)
     if as_json:
         print_json({"report": str(page), **_as_data(view)})
         return

@@ -284,6 +284,7 @@ def test_what_was_written_is_restored_to_the_same(place: Place) -> None:
     restored = Architecture.restore(json.loads(json.dumps(architecture.to_dict())))
     assert restored == architecture
     assert restored.hash == architecture.hash
+    assert Architecture.restore(architecture.to_dict(), "known").hash == "known"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from nas.cli import (
     catalogue_commands,
     compare_command,
     host_commands,
+    retrain_command,
     study_commands,
     transfer_command,
 )
@@ -30,6 +31,7 @@ for commands in (
     analysis_command,
     architecture_commands,
     transfer_command,
+    retrain_command,
     host_commands,
     catalogue_commands,
 ):

@@ -16,8 +16,8 @@ from nas.lease import Lease
 from nas.study_address import DatabaseAddress, parse_address
 from search_spaces.errors import InputError
 
-SEARCH, CONFIRM = "search", "confirm"
-"""The names of the two Optuna studies in a journal; in a database `<study>/search` and `<study>/confirm`."""
+SEARCH, CONFIRM, RETRAINED = "search", "confirm", "retrained"
+"""The names of the Optuna studies in a journal; in a database `<study>/search` and so on."""
 
 FOLDER = "folder"
 """The attribute that says where the files of a study in a database are."""
@@ -54,7 +54,7 @@ class StudyHome(Protocol):
         """Where its weights, checkpoints and report are."""
 
     def optuna_name(self, part: str) -> str:
-        """Return the name in its storage of `SEARCH` or `CONFIRM`."""
+        """Return the name in its storage of `SEARCH`, `CONFIRM` or `RETRAINED`."""
 
     def read(self) -> BaseStorage:
         """Open it for looking on. Raises InputError if there is no study."""

@@ -1,5 +1,6 @@
 """A study as its report sees it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from nas.confirm import race_of
 from nas.experiment import ConfirmConfig
 from nas.ledger_trial import record_of, rung_results, state_of
 from nas.lineup import lineup_of
+from nas.retrained_trials import read_retrained
 from nas.study import Ledger
 from nas.study_home import CONFIRM, SEARCH, StudyHome, find_study
 from nas.study_plugins import require_plugins
@@ -40,7 +42,7 @@ def read_view(home: StudyHome) -> StudyView:
             confirm = Ledger.load(storage, home.optuna_name(CONFIRM))
         except InputError:  # its search has only just begun
             confirm = None
-        return view_of(home, search, confirm)
+        return replace(view_of(home, search, confirm), retrained=read_retrained(storage, home))
 
 
 def view_of(home: StudyHome, search: Ledger, confirm: Ledger | None) -> StudyView:

@@ -1,18 +1,20 @@
-"""Columns of the tables of findings as CSV: recommended.csv, enrichment.csv and effects.csv."""
+"""Columns of the tables of findings as CSV: recommended.csv, enrichment.csv, effects.csv and retrained.csv."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from reports.csv_files import Cell, Columns
 from reports.enrichment import Enrichment
 from reports.importance import Effect
 from reports.recommend import Recommendation
-from reports.statistics import Difference
+from reports.retrained import RetrainedGroup, RetrainedRow
+from reports.statistics import Difference, Interval
 
-Read = Callable[[Recommendation], Difference | None]
+Row = TypeVar("Row")
 
 
-def _over(name: str, read: Read) -> Columns[Recommendation]:
-    def part(of: Callable[[Difference], Cell]) -> Callable[[Recommendation], Cell]:
+def _over(name: str, read: Callable[[Row], Difference | None]) -> Columns[Row]:
+    def part(of: Callable[[Difference], Cell]) -> Callable[[Row], Cell]:
         return lambda each: None if (difference := read(each)) is None else of(difference)
 
     return {
@@ -72,3 +74,36 @@ EFFECTS_CSV: Columns[Effect] = {
     "effect_high": lambda each: each.high,
 }
 """Effects on accuracy (or mIoU) as fractions, or on log-loss in nats, at equal cost."""
+
+
+def _interval(name: str, read: Callable[[Row], Interval | None]) -> Columns[Row]:
+    def part(of: Callable[[Interval], Cell]) -> Callable[[Row], Cell]:
+        return lambda each: None if (interval := read(each)) is None else of(interval)
+
+    return {
+        name: part(lambda interval: interval.mean),
+        f"{name}_low": part(lambda interval: interval.low),
+        f"{name}_high": part(lambda interval: interval.high),
+    }
+
+
+Retrained = tuple[RetrainedGroup, RetrainedRow]
+_STUDY: Columns[Retrained] = {
+    **_interval("study_quality_fraction", lambda pair: pair[1].proxy),
+    **_over("study_over_host", lambda pair: pair[1].proxy_difference),
+}
+RETRAINED_CSV: Columns[Retrained] = {
+    "recipe": lambda pair: pair[0].recipe,
+    "task": lambda pair: pair[0].task,
+    "split": lambda pair: pair[0].split,
+    "name": lambda pair: pair[1].name,
+    "id": lambda pair: pair[1].id,
+    "retrained_id": lambda pair: pair[1].retrained_id,
+    "num_seeds": lambda pair: len(pair[1].records),
+    "metric": lambda pair: pair[0].metric,
+    **_interval("score", lambda pair: pair[1].score),
+    **_over("score_over_host", lambda pair: pair[1].difference),
+    **_STUDY,
+    "params": lambda pair: pair[1].params,
+    "macs": lambda pair: pair[1].macs,
+}

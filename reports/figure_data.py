@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from reports.csv_files import Columns, write_csv
+from reports.csv_findings import RETRAINED_CSV
 from reports.placement import PlacementMap
 from reports.progress import HypervolumeCurve
+from reports.retrained import RetrainedGroup
 from reports.scatter import Axis, Mark, Panel, Scatter
 
 
@@ -55,3 +57,9 @@ def write_hypervolume(path: Path, curve: HypervolumeCurve) -> None:
     }
     rows = [(i + 1, *each) for i, each in enumerate(zip(curve.values, curve.baselines, strict=True))]
     write_csv(path, rows, columns)
+
+
+def write_retrained(path: Path, group: RetrainedGroup) -> None:
+    """Write one row for each architecture that was trained in full."""
+    rows = [(group, row) for row in group.rows]
+    write_csv(path, rows, RETRAINED_CSV)

@@ -17,6 +17,7 @@ from reports import figure_data, style
 from reports.labels import place_labels
 from reports.placement import PlacementMap, Share
 from reports.progress import HypervolumeCurve
+from reports.retrained import RetrainedGroup
 from reports.scatter import Axis, Mark, Panel, Scatter, staircase
 
 _DPI = 160
@@ -26,8 +27,16 @@ _SHORT_NAMES = {"macs": "macs", "params": "params", "latency_ms": "latency", "me
 """From an axis to how its figure's file is called."""
 
 
-def write_figures(folder: Path, scatter: Scatter, placements: PlacementMap, curve: HypervolumeCurve) -> list[Path]:
+def write_figures(
+    folder: Path,
+    scatter: Scatter,
+    placements: PlacementMap,
+    curve: HypervolumeCurve,
+    retrained: Sequence[RetrainedGroup] = (),
+) -> list[Path]:
     """Write accuracy_macs, accuracy_params, ... (one for each cost), placement_map and hypervolume; return their paths.
+
+    For each recipe that something was trained in full by, there is retrained_<recipe> too.
 
     Each is there as .png, as .svg, and its numbers as .csv. A figure without data says so in words. The first ones show
     log-loss where that, and not accuracy, is an objective; where it is mIoU, they are called miou_macs and so on.
@@ -43,6 +52,9 @@ def write_figures(folder: Path, scatter: Scatter, placements: PlacementMap, curv
     figure_data.write_placements(folder / "placement_map.csv", placements)
     paths += _save(folder, "hypervolume", draw_hypervolume(curve))
     figure_data.write_hypervolume(folder / "hypervolume.csv", curve)
+    for group in retrained:
+        paths += _save(folder, f"retrained_{group.recipe}", draw_retrained(group, scatter.quality))
+        figure_data.write_retrained(folder / f"retrained_{group.recipe}.csv", group)
     return paths
 
 
@@ -186,6 +198,36 @@ def draw_hypervolume(curve: HypervolumeCurve) -> Figure:
     axes.set_xlabel("Finished trials, baselines included")
     axes.set_ylabel("Hypervolume (share of the largest possible)")
     axes.set_title("Hypervolume of all trials so far", fontsize=10, loc="left", color=style.INK)
+    return figure
+
+
+def draw_retrained(group: RetrainedGroup, quality: Axis) -> Figure:
+    """Return the scores of full trainings against what the study measured, with the intervals of both."""
+    figure = _figure(7.2, 4.8)
+    pairs = [(row, row.proxy) for row in group.rows if row.proxy]
+    if not pairs:
+        _draw_nothing(figure, "The study measured none of these architectures.")
+        return figure
+    axes = figure.add_subplot(1, 1, 1)
+    _decorate(axes)
+    for row, proxy in pairs:
+        colour, symbol = (style.BASELINE, style.HOST_SYMBOL) if row.is_host else (style.FRONT, "circle")
+        axes.errorbar(
+            [100 * proxy.mean],
+            [100 * row.score.mean],
+            xerr=[100 * (proxy.half_width or 0.0)],
+            yerr=[100 * (row.score.half_width or 0.0)],
+            fmt=style.MARKERS[symbol],
+            color=colour,
+            ecolor=style.FADED,
+            elinewidth=1,
+        )
+    axes.set_xlabel(f"In the study: {quality.title}")
+    axes.set_ylabel(f"{group.metric} on the {group.split} split after {group.length} (%)")
+    axes.set_title(f"Trained in full by {group.recipe}", fontsize=10, loc="left", color=style.INK)
+    _lay_out(figure)
+    points = [(100 * proxy.mean, 100 * row.score.mean) for row, proxy in pairs]
+    place_labels(axes, [(row.name, point) for (row, _), point in zip(pairs, points, strict=True)], points)
     return figure
 
 

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reports.csv_files import write_csv
-from reports.csv_findings import EFFECTS_CSV, ENRICHMENT_CSV, RECOMMENDED_CSV
+from reports.csv_findings import EFFECTS_CSV, ENRICHMENT_CSV, RECOMMENDED_CSV, RETRAINED_CSV
 from reports.enrichment import Enrichment, enrichments_of
 from reports.front import Summary
 from reports.importance import Effect, Effects, effects_of
 from reports.placement import Naming
 from reports.random_search import RandomSearch, random_search_of
 from reports.recommend import Recommended, recommended_of
+from reports.retrained import RetrainedGroup, retrained_of
 from reports.search_time import SearchTime, search_time_of
 from reports.sure import Sure, sure_of
 from reports.tables import FrontRow
@@ -42,6 +43,8 @@ class Findings:
     num_distinct: int
     """Architectures of which a training began."""
     num_trainings: int
+    retrained: tuple[RetrainedGroup, ...]
+    """What was trained in full, a group for each recipe."""
 
     @property
     def most_enriched(self) -> tuple[Enrichment, ...]:
@@ -79,14 +82,18 @@ def findings_of(
         troubles=troubles_of(view),
         num_distinct=len(set(begun)),
         num_trainings=len(begun),
+        retrained=retrained_of(view, shown, rows),
     )
 
 
 def write_findings(out: Path, findings: Findings) -> None:
-    """Write recommended.csv, enrichment.csv and effects.csv."""
+    """Write recommended.csv, enrichment.csv and effects.csv, and retrained.csv where something was."""
     write_csv(out / "recommended.csv", findings.recommended.items, RECOMMENDED_CSV)
     write_csv(out / "enrichment.csv", findings.enrichment, ENRICHMENT_CSV)
     write_csv(out / "effects.csv", findings.effects.rows, EFFECTS_CSV)
+    if findings.retrained:
+        pairs = [(group, row) for group in findings.retrained for row in group.rows]
+        write_csv(out / "retrained.csv", pairs, RETRAINED_CSV)
 
 
 def troubles_of(view: StudyView) -> tuple[Trouble, ...]:

@@ -16,7 +16,7 @@ from reports.front import Summary, summarise_confirm, summarise_search
 from reports.objectives import OBJECTIVES
 from reports.outline import Outlines, outlines_of
 from reports.placement import Naming, PlacementMap, placement_map, sites_there, used_sites
-from reports.plots import hypervolume_data, scatter_data
+from reports.plots import hypervolume_data, retrained_data, scatter_data
 from reports.progress import HypervolumeCurve, hypervolume_curve
 from reports.provenance import Provenance, provenance_of
 from reports.quality import MIOU, Quality
@@ -84,7 +84,7 @@ def write_report(view: StudyView, out: Path, analysis: Path | None = None) -> Pa
     write_findings(out, report.findings)
     for name, trials in (("trials.csv", view.search), ("confirm.csv", view.confirm)):
         write_csv(out / name, trials, {**TRIALS_CSV, **(MIOU_TRIALS_CSV if of_pixels else {})})
-    write_figures(out / "figures", report.scatter, report.placements, report.curve)
+    write_figures(out / "figures", report.scatter, report.placements, report.curve, report.findings.retrained)
     architecture_files.write_architectures(out / architecture_files.FOLDER, report.architectures)
     page = out / "report.html"
     page.write_text(render_page(report), encoding="utf-8")
@@ -180,6 +180,7 @@ def _data(report: Report) -> dict[str, Any]:
         "scatter": scatter_data(report.scatter, numbers),
         "hypervolume": {**hypervolume_data(report.curve), **hypervolume_extras(report.findings, report.curve.busy_s)},
         "outlines": report.outlines.data(),
+        "retrained": retrained_data(report.findings.retrained, report.quality),
         "trials": trial_table(report.view, report.search, report.quality, numbers),
         "study": report.view.path,
         "files": {

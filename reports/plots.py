@@ -10,6 +10,8 @@ from typing import Any
 
 from reports import style
 from reports.progress import HypervolumeCurve
+from reports.quality import Quality
+from reports.retrained import RetrainedGroup
 from reports.scatter import Axis, Mark, Panel, Scatter, staircase
 
 
@@ -31,6 +33,32 @@ def hypervolume_data(curve: HypervolumeCurve) -> dict[str, Any]:
     return {
         "values": [short(value) for value in curve.values],
         "baselines": [i for i, baseline in enumerate(curve.baselines) if baseline],
+    }
+
+
+def retrained_data(groups: Sequence[RetrainedGroup], quality: Quality) -> list[dict[str, Any]]:
+    """Return for each recipe its scores against the study's, in percent; architectures that the study lacks are left
+    out."""
+    return [_retrained(group, quality) for group in groups]
+
+
+def _retrained(group: RetrainedGroup, quality: Quality) -> dict[str, Any]:
+    pairs = [(row, row.proxy) for row in group.rows if row.proxy]
+
+    def percents(values: Sequence[float | None]) -> list[float | None]:
+        return [None if value is None else round(100 * value, 4) for value in values]
+
+    return {
+        "x_title": f"Validation {quality.words} in the study (%)",
+        "y_title": f"{html.escape(group.metric)} in full (%)",
+        "names": [html.escape(row.name) for row, _ in pairs],
+        "hosts": [row.is_host for row, _ in pairs],
+        "x": percents([proxy.mean for _, proxy in pairs]),
+        "x_low": percents([proxy.low for _, proxy in pairs]),
+        "x_high": percents([proxy.high for _, proxy in pairs]),
+        "y": percents([row.score.mean for row, _ in pairs]),
+        "y_low": percents([row.score.low for row, _ in pairs]),
+        "y_high": percents([row.score.high for row, _ in pairs]),
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from search_spaces import Architecture
 from search_spaces.space.host_choices import hosts_in_words
 from trials.record import TrialRecord
+from trials.retrain.record import RetrainRecord
 
 Role = Literal["proposal", "baseline"]
 ControlKind = Literal["handmade", "random", "wider"]
@@ -70,6 +71,15 @@ class Control:
 
 
 @dataclass(frozen=True)
+class Retraining:
+    """One architecture of the study, trained in full by a recipe."""
+
+    of: Architecture
+    """In the study; `record` is of the same placement, in the host for the recipe's images."""
+    record: RetrainRecord
+
+
+@dataclass(frozen=True)
 class StudyView:
     """One study with its confirmation, and what a reader needs to know about both."""
 
@@ -98,6 +108,9 @@ class StudyView:
     """Sentences for the reader that only the study's owner can know."""
     controls: tuple[Control, ...] = ()
     """What the confirmed architectures are compared with at equal cost, the most important architectures first."""
+
+    retrained: tuple[Retraining, ...] = ()
+    """What was trained in full, in the order in which it joined the study."""
 
     @property
     def hosts_in_words(self) -> str:

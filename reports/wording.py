@@ -20,6 +20,11 @@ def share(interval: Interval | None) -> str:
     return f"{100 * interval.mean:.2f}{half} %"
 
 
+def metric(name: str, interval: Interval | None) -> str:
+    """Return a metric of a full training: a log-loss in nats, and everything else as a share."""
+    return loss(interval) if name == "loss" else share(interval)
+
+
 def loss(interval: Interval | None) -> str:
     """Return `0.241 ± 0.012`, in nats."""
     if interval is None:

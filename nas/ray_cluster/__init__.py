@@ -1,4 +1,4 @@
-"""Trials on a Ray cluster, by Ray Tune. Ray is imported when an executor is made, and not before."""
+"""Trials on a Ray cluster, by Ray Tune, and full trainings, by Ray Train. Ray is imported when one begins."""
 
 from typing import TYPE_CHECKING
 
@@ -9,8 +9,12 @@ from search_spaces.errors import InputError
 if TYPE_CHECKING:
     from nas.experiment import Resources
     from nas.ray_cluster.executor import RayExecutor
+    from trials.retrain import Job, RetrainRecord
 
-__all__ = ["RaySettings", "make_executor", "prepare"]
+__all__ = ["RaySettings", "make_executor", "prepare", "retrain"]
+
+
+_MISSING = "{}; Ray comes with `pip install 'ray[tune,client]'`, our extra `cluster`"
 
 
 def make_executor(settings: RaySettings, resources: "Resources", workers: int | None, device: str) -> "RayExecutor":
@@ -23,5 +27,19 @@ def make_executor(settings: RaySettings, resources: "Resources", workers: int | 
     try:
         from nas.ray_cluster.executor import RayExecutor
     except ImportError as error:
-        raise InputError(f"{error}; Ray comes with `pip install 'ray[tune,client]'`, our extra `cluster`") from error
+        raise InputError(_MISSING.format(error)) from error
     return RayExecutor(settings, resources, workers, device)
+
+
+def retrain(job: "Job", settings: RaySettings, processes: int) -> "RetrainRecord":
+    """Train a network in full on a cluster; see `retraining.retrain_on_cluster`.
+
+    Raises:
+        InputError: as there, or Ray is not installed.
+    """
+    prepare(settings.address)
+    try:
+        from nas.ray_cluster.retraining import retrain_on_cluster
+    except ImportError as error:
+        raise InputError(_MISSING.format(error)) from error
+    return retrain_on_cluster(job, settings, processes)

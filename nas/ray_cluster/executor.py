@@ -4,9 +4,7 @@ Ray Tune never decides anything here and remembers nothing: our `Searcher` hands
 that going on after any accident is a new Tune run over the same study.
 """
 
-import logging
 import math
-import os
 import shutil
 import tempfile
 import time
@@ -16,12 +14,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import ray
-import ray.train._internal.storage as tune_storage  # not exported; see `_start_ray`
 from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from nas.execution import Execution
 from nas.experiment import Resources
+from nas.ray_cluster.connection import start_ray
 from nas.ray_cluster.exchange import Exchange, Outbox
 from nas.ray_cluster.on_node import Node, train
 from nas.ray_cluster.searcher import Errors, StudySearcher
@@ -59,7 +57,7 @@ class RayExecutor:
     def __enter__(self) -> Self:
         if not ray.is_initialized():
             self._owns_ray = True
-            _start_ray(self._settings, self._limit, self._wanted)
+            start_ray(self._settings, self._limit, self._wanted)
         try:
             self._resources = self._settle_resources(_has())
         except BaseException:
@@ -149,31 +147,6 @@ class RayExecutor:
             needs = ", ".join(f"{name.lower()}: {n:g}" for name, n in settled.items())
             raise InputError(f"a trial needs `resources: {{{needs}}}`, and this machine has {{{has}}}")
         return settled
-
-
-def _start_ray(settings: RaySettings, limit: int | None, resources: Resources) -> None:
-    # Trials keep the folder that they were started in, in which relative paths mean what they meant.
-    variables = {"RAY_CHDIR_TO_TRIAL_DIR": "0", **settings.runtime_env.get("env_vars", {})}
-    options: dict[str, Any] = {
-        "runtime_env": {**settings.runtime_env, "env_vars": variables},
-        "log_to_driver": False,
-        "logging_level": logging.ERROR,
-    }
-    if settings.is_local:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        num_cpus = None if limit is None else max(1, round(limit * resources.cpu))
-        options |= {"address": "local", "num_cpus": num_cpus, "include_dashboard": False}
-    else:
-        options["address"] = settings.address
-    if (settings.address or "").startswith("ray://"):
-        # Tune keeps its own files in the folder of this machine's node, and here is none.
-        place = tempfile.mkdtemp(prefix="nas-tune-")
-        tune_storage._get_ray_train_session_dir = lambda: place  # type: ignore[attr-defined]
-    try:
-        ray.init(**options)
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        where = "on this machine" if settings.is_local else f"at {settings.address}"
-        raise InputError(f"no Ray cluster {where}: {error}") from error
 
 
 def _beside_the_driver() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The command that trains a network in full, and scores it again."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -59,7 +59,10 @@ def retrain_command(
     device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and augmentation.")] = 0,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Train for so many epochs.", show_default="the recipe's")
+        int | None,
+        typer.Option(
+            min=1, help="For so many epochs; its milestones move along.", show_default="the recipe's"
+        ),
     ] = None,
     accumulation: Annotated[
         int | None, typer.Option(min=1, help="Parts of each process's share of a batch, for want of memory.")
@@ -98,7 +101,8 @@ def retrain_command(
 
 def _changed(recipe: Recipe, epochs: int | None, accumulation: int | None) -> Recipe:
     """Return the recipe with what the command line changes; the folder's recipe.yaml has it so."""
-    given = {name: value for name, value in (("epochs", epochs), ("accumulation", accumulation)) if value is not None}
+    asked = {"epochs": epochs, "accumulation": accumulation}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     if "epochs" in given and recipe.iterations is not None:
         raise InputError(f"--epochs is for recipes in epochs; this one has `iterations: {recipe.iterations}`")
     if not given:

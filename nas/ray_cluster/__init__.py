@@ -1,5 +1,6 @@
 """Trials on a Ray cluster, by Ray Tune, and full trainings, by Ray Train. Ray is imported when one begins."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from nas.ray_cluster.environment import prepare
@@ -31,7 +32,7 @@ def make_executor(settings: RaySettings, resources: "Resources", workers: int | 
     return RayExecutor(settings, resources, workers, device)
 
 
-def retrain(job: "Job", settings: RaySettings, processes: int) -> "RetrainRecord":
+def retrain(job: "Job", settings: RaySettings, processes: int, say: Callable[[str], None]) -> "RetrainRecord":
     """Train a network in full on a cluster; see `retraining.retrain_on_cluster`.
 
     Raises:
@@ -42,4 +43,4 @@ def retrain(job: "Job", settings: RaySettings, processes: int) -> "RetrainRecord
         from nas.ray_cluster.retraining import retrain_on_cluster
     except ImportError as error:
         raise InputError(_MISSING.format(error)) from error
-    return retrain_on_cluster(job, settings, processes)
+    return retrain_on_cluster(job, settings, processes, say)

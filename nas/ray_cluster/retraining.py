@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import ray
@@ -24,23 +25,29 @@ from nas.ray_cluster.connection import start_ray
 from nas.ray_cluster.settings import RaySettings
 from search_spaces.errors import InputError
 from trials.failure import DivergedError
-from trials.retrain import Job, Place, RetrainRecord, read_record, run_process
+from trials.retrain import Job, Place, RetrainRecord, read_history, read_record, run_process
 
 MOST_RESTARTS = 20
 """How often processes may die before the training is given up; each time it goes on from the newest checkpoint."""
+
+LOOK_EVERY_S = 1.0
+"""How often the training's folder is looked at for new epochs."""
 
 _ERROR = "error.json"
 _ERRORS: dict[str, Callable[[str], Exception]] = {"InputError": InputError, "DivergedError": DivergedError}
 """What another try would only repeat."""
 
 
-def retrain_on_cluster(job: Job, settings: RaySettings, processes: int, cpus_per_process: float = 1) -> RetrainRecord:
+def retrain_on_cluster(
+    job: Job, settings: RaySettings, processes: int, say: Callable[[str], None], cpus_per_process: float = 1
+) -> RetrainRecord:
     """Train a network in full in `processes` workers of a cluster, each with a GPU if the cluster has any.
 
     Args:
         job: what is trained; its folder must lie where all nodes see it, and its `device` is `auto`, `cpu` or `cuda`.
         settings: the cluster; without an address, Ray is started on this machine.
         processes: that train together.
+        say: is told of each epoch.
         cpus_per_process: for computing and for reading data.
 
     Raises:
@@ -55,7 +62,7 @@ def retrain_on_cluster(job: Job, settings: RaySettings, processes: int, cpus_per
     try:
         use_gpu = _uses_gpu(job.device, processes)
         placed = replace(job, device="cuda" if use_gpu else "cpu", out=job.out.expanduser().absolute())
-        with _beside(placed.out) as scratch:
+        with _beside(placed.out) as scratch, _following(placed, say):
             _fit(placed, scratch, processes, cpus_per_process, use_gpu)
         return read_record(placed.out)
     finally:
@@ -87,6 +94,30 @@ def _beside(out: Path) -> Iterator[Path]:
         yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _following(job: Job, say: Callable[[str], None]) -> Iterator[None]:
+    """Tell of the epochs that are new in the training's folder, while Ray Train blocks."""
+    ended, told = Event(), len(read_history(job.out))
+
+    def follow() -> None:
+        nonlocal told
+        while True:
+            is_last = ended.wait(LOOK_EVERY_S)
+            for epoch in read_history(job.out)[told:]:
+                say(f"epoch {epoch.epoch}{f'/{job.recipe.epochs}' if job.recipe.epochs else ''}: {epoch.in_words}")
+                told += 1
+            if is_last:
+                return
+
+    thread = Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _fit(job: Job, scratch: Path, processes: int, cpus: float, use_gpu: bool) -> None:

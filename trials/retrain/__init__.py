@@ -1,6 +1,6 @@
 """Training a winner in full: recipes, many processes, checkpoints at any moment, and a record of it all."""
 
-from trials.retrain.folder import read_record
+from trials.retrain.folder import read_history, read_record
 from trials.retrain.job import Job
 from trials.retrain.launch import retrain
 from trials.retrain.place import Place
@@ -21,6 +21,7 @@ __all__ = [
     "evaluate_retrained",
     "load_recipe",
     "load_retrained",
+    "read_history",
     "read_record",
     "recipe_name",
     "recipe_names",

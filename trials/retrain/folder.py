@@ -103,6 +103,15 @@ def read_record(folder: Path) -> RetrainRecord:
         raise InputError(f"{folder / RECORD} cannot be read: {error}") from None
 
 
+def read_history(folder: Path) -> list[RetrainEpoch]:
+    """Return the epochs that a training has in its folder so far."""
+    try:
+        lines = (folder / _HISTORY).read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    return [RetrainEpoch(**json.loads(line)) for line in lines]
+
+
 def _make(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)

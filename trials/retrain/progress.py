@@ -49,12 +49,7 @@ class ProgressLine:
 
     def epoch(self, result: RetrainEpoch) -> None:
         """Say what an epoch has come to."""
-        metrics = "".join(f", {name} {value:.4f}" for name, value in (result.metrics or {}).items())
-        self.say(
-            f"epoch {result.epoch}/{self._num_epochs}: training loss {result.train_loss:.4f}{metrics}, "
-            f"lr {result.lr:.4g}, {result.images_per_s:,.0f} images/s, {result.waiting_share:.0%} waiting for data, "
-            f"{result.wall_s:.0f} s"
-        )
+        self.say(f"epoch {result.epoch}/{self._num_epochs}: {result.in_words}")
 
     def say(self, text: str) -> None:
         """Say a line."""

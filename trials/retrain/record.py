@@ -31,6 +31,15 @@ class RetrainEpoch:
     wall_s: float
     """Training and scoring."""
 
+    @property
+    def in_words(self) -> str:
+        """What it has come to, in a line."""
+        metrics = "".join(f", {name} {value:.4f}" for name, value in (self.metrics or {}).items())
+        return (
+            f"training loss {self.train_loss:.4f}{metrics}, lr {self.lr:.4g}, {self.images_per_s:,.0f} images/s, "
+            f"{self.waiting_share:.0%} waiting for data, {self.wall_s:.0f} s"
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainRecord:

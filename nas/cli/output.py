@@ -102,13 +102,4 @@ def print_lines(*lines: str, errors: bool = False) -> None:
 
 def describe_host(host: HostConfig) -> str:
     """Return a host in a line."""
-    parts = [
-        f"{host.classes} classes",
-        f"images {host.channels}x{host.input}x{host.input}",
-        f"{host.stem} stem",
-        *(["pretrained"] if host.pretrained else []),
-        *([f"width {host.width:g}"] if host.width != 1 else []),
-        *([f"neck {host.neck}"] if host.neck else []),
-        *([f"head {host.head}"] if host.head != "classify" else []),
-    ]
-    return f"host {host.name}: {', '.join(parts)}"
+    return f"host {host.in_words}"

@@ -128,7 +128,7 @@ def _fit(job: Job, scratch: Path, processes: int, cpus: float, use_gpu: bool) ->
         train_loop_config={
             "job": job.to_json(),
             "scratch": str(scratch),
-            "threads": 0 if use_gpu else max(1, int(cpus)),
+            "threads": threads,
         },
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
         scaling_config=ScalingConfig(

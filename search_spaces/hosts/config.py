@@ -68,6 +68,20 @@ class HostConfig(Config):
         """What the paths of the host's own modules begin with in the traced part."""
         return "body." if self.neck else ""
 
+    @property
+    def in_words(self) -> str:
+        """What it is, in a line."""
+        parts = [
+            f"{self.classes} classes",
+            f"images {self.channels}x{self.input}x{self.input}",
+            f"{self.stem} stem",
+            *(["pretrained"] if self.pretrained else []),
+            *([f"width {self.width:g}"] if self.width != 1 else []),
+            *([f"neck {self.neck}"] if self.neck else []),
+            *([f"head {self.head}"] if self.head != "classify" else []),
+        ]
+        return f"{self.name}: {', '.join(parts)}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data, canonical: defaults filled in."""
         written = self.model_dump()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from search_spaces import InputError
+from search_spaces import Architecture, InputError
 from trials.retrain.batching import Order, Part
 from trials.retrain.classification_recipe import ClassificationRecipe, ImageNetConfig
 from trials.retrain.disk_images import DiskImages
@@ -33,6 +33,8 @@ class Images:
 class Source(Protocol):
     """Where the images come from."""
 
+    architecture: Architecture
+    """What was asked for, in the host for these images."""
     split: str
     """The name of what is scored."""
     classes: tuple[str, ...]
@@ -70,7 +72,6 @@ class Classification:
         if setting.backbone is not None:
             raise InputError("--backbone is for recipes of detection and segmentation: classifiers start from scratch")
         self._recipe, self._setting = recipe, setting
-        self.architecture = setting.architecture
         data = recipe.data
         self._source: Source = (
             DiskImages(data, recipe, setting)
@@ -78,6 +79,11 @@ class Classification:
             else MemoryImages(data, recipe, setting)
         )
         self._mixer = Mixer(recipe.augment, len(self._source.classes), setting.seed, recipe.epochs)
+
+    @property
+    def architecture(self) -> Architecture:
+        """What is trained: the placement in the host for these images."""
+        return self._source.architecture
 
     @property
     def split(self) -> str:
@@ -102,7 +108,7 @@ class Classification:
 
     def build(self) -> nn.Module:
         """Return the untrained network."""
-        return self._setting.architecture.build(self._setting.seed)
+        return self.architecture.build(self._setting.seed)
 
     def order(self, epoch: int) -> Order:
         """Return the images in the order of an epoch."""

@@ -18,6 +18,7 @@ from trials.retrain.classification_recipe import ClassificationRecipe, ImageNetC
 from trials.retrain.crops import MEAN, STD, normalised, scoring_transform, train_size, training_transform
 from trials.retrain.decoding import decode
 from trials.retrain.draws import drawn_for
+from trials.retrain.fitting import fitted
 from trials.retrain.image_cache import cached
 from trials.retrain.image_files import ImageFiles, ImageSet, find_folders
 from trials.retrain.place import Place
@@ -138,7 +139,7 @@ class DiskImages:
     def __init__(self, config: ImageNetConfig, recipe: ClassificationRecipe, setting: Setting) -> None:
         folder = (setting.data_dir or Path(config.dir)).expanduser()
         found = find_images(folder, setting.place)
-        _check_host(setting, recipe, found)
+        self.architecture = fitted(setting.architecture, len(found.classes), recipe.crop.eval_size)
         self.classes, self.sha256 = found.classes, found.sha256
         self.mean: tuple[float, ...] = MEAN
         self.std: tuple[float, ...] = STD
@@ -217,21 +218,3 @@ class DiskImages:
         except RuntimeError:
             pairs = zip(data, part.items.tolist(), strict=True)
             return [decode(each.numpy().tobytes(), files.name(item)).to(device) for each, item in pairs]
-
-
-def _check_host(setting: Setting, recipe: ClassificationRecipe, found: ImageSet) -> None:
-    """Raise InputError if the host has other classes or channels, or is made for images of quite another size."""
-    host, size = setting.architecture.host, recipe.crop.eval_size
-    wanted = {"classes": len(found.classes), "channels": 3}
-    wrong = {name: value for name, value in wanted.items() if getattr(host, name) != value}
-    if not size / 2 <= host.input <= 2 * size:
-        wrong["input"] = size
-    if not wrong:
-        return
-    stem = " --stem imagenet" if host.stem == "cifar" and size > 64 else ""
-    raise InputError(
-        f"the host {host.name} has {', '.join(f'`{name}: {getattr(host, name)}`' for name in wrong)}, but the images "
-        f"need {', '.join(f'`{name}: {value}`' for name, value in wrong.items())}; `nas transfer ARCHITECTURE --host "
-        f"{host.name} --classes {len(found.classes)} --input {size}{stem} --out NEW.yaml` takes the placement to such "
-        "a host"
-    )

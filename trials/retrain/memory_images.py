@@ -44,6 +44,7 @@ class MemoryImages:
             given = given.model_copy(update={"dir": str(setting.data_dir)})
         dataset = load_data(given)
         check_images(setting.architecture.host, dataset)
+        self.architecture = setting.architecture
         self._how = augmentation(given, dataset.size)
         self._policy = policy(recipe.augment)
         if self._policy and dataset.channels != 3:

@@ -91,6 +91,8 @@ class Training:
         """
         if (finished := self._claim()) is not None:
             return finished
+        if (built := self._task.architecture) != self._job.architecture:
+            self._progress.say(f"{self._job.architecture.id} is trained as {built.id}, in {built.host.in_words}")
         self._shelf = self._folder.shelf(self.identity)
         learner = self._learner()
         self._go_on(learner)

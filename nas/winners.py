@@ -1,20 +1,22 @@
 """Training a study's winners and baselines in full: who they are, one after the other, and how they join the study."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from nas.export import pick_network
 from nas.retrained_trials import join
-from nas.study_home import RETRAINED, StudyHome
+from nas.study_home import StudyHome
 from reports.front import Measured, best_summary
 from reports.goal import goal_in
 from reports.view import Retraining, StudyView
-from search_spaces import InputError
+from search_spaces import Architecture, InputError
 from trials.failure import DivergedError
 from trials.retrain import Job, RetrainRecord
 
 Train = Callable[[Job], RetrainRecord]
+MakeJob = Callable[[Architecture, int, Path], Job]
+"""From an architecture, a seed and the folder to write to a training of it."""
 Say = Callable[[str], None]
 
 
@@ -49,30 +51,24 @@ def front_and_baselines(view: StudyView) -> list[Measured]:
 
 
 def picked(view: StudyView, picks: Sequence[str]) -> list[Measured]:
-    """Return what `--pick` names, each once; see `nas.export.pick_network`. Raises InputError."""
-    found = {item.architecture.hash: item for item in (pick_network(view, pick) for pick in picks)}
-    return list(found.values())
+    """Return what `--pick` names; see `nas.export.pick_network`. Raises InputError."""
+    return [pick_network(view, pick) for pick in picks]
 
 
-def plan_of(home: StudyHome, items: Sequence[Measured], seeds: Sequence[int], job: Job) -> list[Plan]:
+def plan_of(folder: Path, items: Sequence[Measured], seeds: Sequence[int], job: MakeJob) -> list[Plan]:
     """Return the trainings, seed by seed, so that all architectures have one before any has a second.
 
     Args:
-        home: the study.
+        folder: that holds a folder for each.
         items: the architectures.
         seeds: of the trainings.
-        job: a training of any of them; architecture, seed and folder are replaced.
+        job: makes one of them.
     """
-    folder = home.folder / RETRAINED / job.recipe_name
     return [
-        Plan(item, replace(job, architecture=item.architecture, seed=seed, out=_out(folder, item, seed)))
+        Plan(item, job(item.architecture, seed, folder / f"{item.architecture.id}-seed{seed}"))
         for seed in seeds
         for item in items
     ]
-
-
-def _out(folder: Path, item: Measured, seed: int) -> Path:
-    return folder / f"{item.architecture.id}-seed{seed}"
 
 
 def train_all(home: StudyHome, plans: Sequence[Plan], train: Train, say: Say) -> list[Retraining]:

@@ -1,13 +1,21 @@
 """The command that trains a network in full, and scores it again."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from nas import ray_cluster
+from nas.cli import retrain_options as options
+from nas.cli import search_options
 from nas.cli.architecture_commands import load_architecture
 from nas.cli.output import AsJson, print_json, print_lines, print_table, program
-from search_spaces import InputError
+from nas.cli.retrain_study import retrain_study
+from nas.ray_cluster import RaySettings
+from nas.winners import Train
+from search_spaces import Architecture, InputError
 from trials.failure import DivergedError
 from trials.retrain import (
     Job,
@@ -22,15 +30,6 @@ from trials.retrain import (
     retrain,
 )
 
-DataDir = Annotated[
-    Path | None, typer.Option(help="The folder of images, in place of the recipe's.", show_default="the recipe's")
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<n>.")]
-Workers = Annotated[
-    int | None,
-    typer.Option(min=0, help="Processes that read images for each GPU.", show_default="as many as there are CPUs"),
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
@@ -39,62 +38,70 @@ def register(app: typer.Typer) -> None:
 
 
 def retrain_command(
-    architecture: Annotated[
-        str,
-        typer.Argument(
-            metavar="ARCHITECTURE",
-            help="A YAML file, or the name of a shipped placement; with --evaluate the folder of a retraining.",
-        ),
-    ],
-    recipe: Annotated[
-        str | None, typer.Argument(metavar="RECIPE", help="A YAML file, or one of `nas recipes`.", show_default=False)
-    ] = None,
-    data_dir: DataDir = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The folder to write.", show_default="retrained/<recipe>/<id>-seed<k>")
-    ] = None,
-    gpus: Annotated[
-        int, typer.Option("--gpus", "--processes", min=1, help="Processes that train together: one for each GPU.")
-    ] = 1,
-    device: Device = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and augmentation.")] = 0,
-    epochs: Annotated[
-        int | None,
-        typer.Option(min=1, help="For so many epochs; its milestones move along.", show_default="the recipe's"),
-    ] = None,
-    accumulation: Annotated[
-        int | None, typer.Option(min=1, help="Parts of each process's share of a batch, for want of memory.")
-    ] = None,
-    workers: Workers = None,
-    backbone: Annotated[
-        Path | None, typer.Option(help="Weights, or the folder of a retraining, to start a detector's backbone from.")
-    ] = None,
-    keep_checkpoints: Annotated[bool, typer.Option("--keep-checkpoints", help="Leave the last checkpoints.")] = False,
-    evaluate: Annotated[bool, typer.Option("--evaluate", help="Score a retrained network again.")] = False,
+    subject: options.Subject,
+    recipe: options.RecipeName = None,
+    front: options.Front = False,
+    pick: options.Pick = None,
+    data_dir: options.DataDir = None,
+    out: options.Out = None,
+    gpus: options.Processes = 1,
+    device: options.Device = "auto",
+    executor: search_options.Executor = "local",
+    address: search_options.Address = None,
+    runtime_env: search_options.RuntimeEnv = None,
+    seed: options.Seed = 0,
+    seeds: options.Seeds = 1,
+    epochs: options.Epochs = None,
+    accumulation: options.Accumulation = None,
+    workers: options.Workers = None,
+    backbone: options.Backbone = None,
+    keep_checkpoints: options.KeepCheckpoints = False,
+    evaluate: options.Evaluate = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a network in full by a recipe; the same command goes on after an interruption."""
+    """Train a network, or a study's winners, in full by a recipe; the same command goes on after an interruption."""
     if evaluate:
-        _evaluate(Path(architecture), data_dir, device, workers, as_json)
+        _evaluate(Path(subject), data_dir, device, workers, as_json)
         return
     if recipe is None:
         raise InputError(f"a RECIPE is missing; shipped ones: {', '.join(recipe_names())}")
-    loaded, name = load_architecture(architecture), recipe_name(recipe)
-    chosen = _changed(load_recipe(recipe), epochs, accumulation)
-    folder = out or Path("retrained") / name / f"{loaded.id}-seed{seed}"
-    job = Job(loaded, chosen, name, seed, folder, data_dir, device, workers, backbone, keep_checkpoints)
+    if seeds > 1 and not (front or pick):
+        raise InputError("--seeds is for the networks of a study, with --front or --pick; give --seed for one of them")
+    chosen, name = _changed(load_recipe(recipe), epochs, accumulation), recipe_name(recipe)
+    train = _trainer(gpus, search_options.ray_settings(executor, address, runtime_env))
+
+    def job(architecture: Architecture, seed: int, folder: Path) -> Job:
+        return Job(architecture, chosen, name, seed, folder, data_dir, device, workers, backbone, keep_checkpoints)
+
+    with _told_how_it_ended():
+        if front or pick:
+            retrain_study(subject, front, pick or [], range(seed, seed + seeds), name, out, job, train, as_json)
+            return
+        loaded = load_architecture(subject)
+        folder = out or Path("retrained") / name / f"{loaded.id}-seed{seed}"
+        record = train(job(loaded, seed, folder))
+    if as_json:
+        print_json(record.to_dict())
+    else:
+        _print_record(record, folder)
+
+
+def _trainer(processes: int, cluster: RaySettings | None) -> Train:
+    if cluster is None:
+        return lambda job: retrain(job, processes=processes, shown=True)
+    return lambda job: ray_cluster.retrain(job, cluster, processes, lambda text: print_lines(text, errors=True))
+
+
+@contextmanager
+def _told_how_it_ended() -> Iterator[None]:
     try:
-        record = retrain(job, processes=gpus, shown=True)
+        yield
     except StoppedTrainingError as stopped:
         typer.echo(f"nas: {stopped}", err=True)
         raise typer.Exit(128 + stopped.number) from None
     except DivergedError as error:
         typer.echo(f"nas: {error}", err=True)
         raise typer.Exit(1) from None
-    if as_json:
-        print_json(record.to_dict())
-    else:
-        _print_record(record, folder)
 
 
 def _changed(recipe: Recipe, epochs: int | None, accumulation: int | None) -> Recipe:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces import Architecture, InputError
+from search_spaces.plugins import Plugin, load_recorded, plugins_of
 from search_spaces.yaml_files import Document
 from trials.retrain.recipe import Recipe
 from trials.retrain.recipes import parse_recipe
@@ -40,13 +41,17 @@ class Job:
         """Return it as text; `from_json` reads it back in another process."""
         paths = {name: _text(getattr(self, name)) for name in ("out", "data_dir", "backbone")}
         others = {name: getattr(self, name) for name in ("recipe_name", "seed", "device", "workers")}
-        whole = {"architecture": self.architecture.to_dict(), "recipe": self.recipe.to_dict()}
+        modules = {spec.module for _, specs in self.architecture.items for spec in specs}
+        plugins = [plugin.to_dict() for plugin in plugins_of(sorted(modules))]
+        whole = {"architecture": self.architecture.to_dict(), "recipe": self.recipe.to_dict(), "plugins": plugins}
         return json.dumps({**whole, **others, **paths, "keep_checkpoints": self.keep_checkpoints})
 
     @staticmethod
     def from_json(text: str) -> "Job":
-        """Return the job that `to_json` wrote."""
+        """Return the job that `to_json` wrote; the user's own modules that it needs are loaded. Raises InputError."""
         data: dict[str, Any] = json.loads(text)
+        for plugin in data.pop("plugins"):
+            load_recorded(Plugin.from_dict(plugin))
         paths = {name: None if data[name] is None else Path(data[name]) for name in ("out", "data_dir", "backbone")}
         architecture = Architecture.from_dict(data["architecture"])
         recipe = parse_recipe(Document(data["recipe"], data["recipe_name"]))

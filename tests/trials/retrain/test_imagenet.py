@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from make_imagenet import make_imagenet, wnid
 from toy_task import forked, history_of
 
@@ -96,15 +97,11 @@ def test_a_damaged_image_is_named(tmp_path: Path) -> None:
         retrain(job(tmp_path / "out", tmp_path / "images", workers=1))
 
 
-def test_a_host_for_other_images_is_refused_with_the_command_that_transfers_the_placement(
-    tmp_path: Path, images: Path
-) -> None:
-    proxy = Architecture.from_dict({"host": {"name": "resnet20", "classes": 10}, "placement": {}})
-    asked = Job(proxy, recipe(), "tests", 0, tmp_path, images, device="cpu")
-    with pytest.raises(
-        InputError, match=r"`classes: 10`, but the images need `classes: 4`; `nas transfer ARCHITECTURE "
-    ):
-        retrain(asked)
+def test_a_placement_is_trained_in_the_host_for_the_images(tmp_path: Path, images: Path) -> None:
+    proxy = Architecture.from_dict({**ARCHITECTURE.to_dict(), "host": {"name": "resnet20", "classes": 10}})
+    record = retrain(Job(proxy, recipe(), "tests", 0, tmp_path, images, device="cpu"))
+    assert (record.architecture_id, record.built_id) == (proxy.id, ARCHITECTURE.id)
+    assert load_retrained(tmp_path)(torch.zeros(1, 3, 32, 32)).shape == (1, 4)
 
 
 def test_a_batch_that_cannot_be_divided_is_refused(tmp_path: Path, images: Path) -> None:

@@ -45,7 +45,8 @@ RECOMMENDED_CSV: Columns[Recommendation] = {
     **_over("quality_over_host", lambda each: each.row.quality_difference),
     "best_handmade": lambda each: each.handmade or None,
     **_over("over_best_handmade", lambda each: each.over_handmade),
-    "export": lambda each: each.commands[0][0] if each.commands else None,
+    "export": lambda each: each.export,
+    "retrain": lambda each: each.retrain,
     "placement": lambda each: each.row.architecture.summary(),
 }
 """What is corrected for selection, and what is over the best hand-made placement, is accuracy (or mIoU), or log-loss in

@@ -22,6 +22,8 @@ from reports.style import family_of
 from reports.tables import FrontRow, row_of
 from reports.view import StudyView
 from reports.winners_curse import Correction
+from search_spaces import HostConfig
+from search_spaces.hosts import host_entry
 
 Role = Literal["best", "host-cost", "knee", "cheapest"]
 
@@ -45,8 +47,10 @@ class Recommendation:
     """It is that placement."""
     correction: Correction | None
     """What of its quality is luck; for the best alone, which was picked for it."""
-    commands: tuple[tuple[str, str], ...]
-    """Command lines with what they are good for; none where the weights were not kept."""
+    export: str | None
+    """The command that exports it; None where its weights were not kept."""
+    retrain: str | None
+    """The command that trains it in full; None if no recipe for its host is shipped."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,8 @@ def recommended_of(
                 handmade=against.best.name if against.best else "",
                 is_handmade=against.best is item,
                 correction=correction if is_best else None,
-                commands=_commands(view, item, confirmed=summary.stage == "confirm"),
+                export=_export(view, item, confirmed=summary.stage == "confirm"),
+                retrain=_retrain(view, item),
             )
         )
     return Recommended(tuple(found), tuple(missing), len(handmade), against.num_compared)
@@ -234,10 +239,27 @@ _MISSING: dict[Role, str] = {
 }
 
 
-def _commands(view: StudyView, item: Measured, *, confirmed: bool) -> tuple[tuple[str, str], ...]:
-    """Return the commands that work: what has no weights cannot be exported."""
+def _export(view: StudyView, item: Measured, *, confirmed: bool) -> str | None:
     kept = (view.experiment.get("keep") or {}).get("weights", "front")
     if kept == "none" or (kept == "front" and not confirmed and not item.on_front and item.role != "baseline"):
-        return ()
-    pick = f"nas export {shlex.quote(view.path)} --pick {item.architecture.id}"
-    return ((pick, "its weights, and code that loads them"),)
+        return None
+    return f"nas export {shlex.quote(view.path)} --pick {item.architecture.id}"
+
+
+def _retrain(view: StudyView, item: Measured) -> str | None:
+    recipe = _recipe_for(item.architecture.host, str((view.experiment.get("data") or {}).get("source")))
+    return recipe and f"nas retrain {shlex.quote(view.path)} {recipe} --pick {item.architecture.id}"
+
+
+_LARGE = 64
+"""Pixels; a host whose own images are larger is one for ImageNet."""
+_CIFAR_RECIPES = {"cifar10": "cifar10-resnet", "cifar100": "cifar100-bam-preresnet110"}
+
+
+def _recipe_for(host: HostConfig, source: str) -> str | None:
+    """Return a recipe by which a host of the study can be trained as it is; None if none is shipped."""
+    if host.head != "classify" or host.channels != 3:
+        return None
+    if host_entry(host.name).input > _LARGE:
+        return "imagenet-16-epochs"
+    return _CIFAR_RECIPES.get(source) if host.input == 32 else None

@@ -12,6 +12,8 @@ from reports.front import best_summary
 from reports.page import make_report, render_page
 from reports.recommend import Recommended, over_best_handmade, recommended_of
 from reports.tables import naming
+from search_spaces import Architecture
+from trials.retrain import recipe_names
 
 
 def recommended(view: StudyView) -> Recommended:
@@ -99,14 +101,14 @@ def test_single_trainings_get_recommendations_but_no_verdicts() -> None:
 
 def test_what_is_recommended_is_exported_by_its_id_from_a_quoted_path() -> None:
     found = recommended(study(searched(), path="my studies/a b"))
-    assert [each.commands[0][0] for each in found.items] == [
+    assert [each.export for each in found.items] == [
         f"nas export 'my studies/a b' --pick {each.row.id}" for each in found.items
     ]
 
 
 def test_what_has_no_weights_gets_no_command() -> None:
     def commands(view: StudyView) -> dict[str, int]:
-        return {each.row.architecture.id: len(each.commands) for each in recommended(view).items}
+        return {each.row.architecture.id: int(each.export is not None) for each in recommended(view).items}
 
     # BAM is behind the front, and the best at the host's cost.
     trials = (
@@ -120,6 +122,23 @@ def test_what_has_no_weights_gets_no_command() -> None:
     for kept, count in (("all", 1), ("none", 0)):
         kept_all = study(trials, experiment={"keep": {"weights": kept}})
         assert set(commands(kept_all).values()) == {count}
+
+
+@pytest.mark.parametrize(
+    ("host", "source", "recipe"),
+    [
+        ({"name": "resnet20"}, "cifar10", "cifar10-resnet"),
+        ({"name": "resnet20", "input": 16}, "cifar10", None),
+        ({"name": "resnet20", "channels": 1}, "digits", None),
+        ({"name": "resnet18", "classes": 10, "input": 32, "stem": "cifar"}, "cifar10", "imagenet-16-epochs"),
+    ],
+)
+def test_a_card_names_a_shipped_recipe_that_is_for_its_host(host: dict, source: str, recipe: str | None) -> None:
+    bare = Architecture.from_dict({"host": host, "placement": {}})
+    view = study((trial(0, bare, 0.9, label="host", macs=1, params=1),), experiment={"data": {"source": source}})
+    (card,) = recommended(view).items
+    assert card.retrain == (recipe and f"nas retrain studies/tiny {recipe} --pick {bare.id}")
+    assert recipe is None or recipe in recipe_names()
 
 
 def test_there_is_nothing_to_recommend_without_a_finished_trial() -> None:

@@ -53,7 +53,7 @@ def write_figures(
     paths += _save(folder, "hypervolume", draw_hypervolume(curve))
     figure_data.write_hypervolume(folder / "hypervolume.csv", curve)
     for group in retrained:
-        paths += _save(folder, f"retrained_{group.recipe}", draw_retrained(group, scatter.quality))
+        paths += _save(folder, f"retrained_{group.recipe}", draw_retrained(group))
         figure_data.write_retrained(folder / f"retrained_{group.recipe}.csv", group)
     return paths
 
@@ -201,7 +201,7 @@ def draw_hypervolume(curve: HypervolumeCurve) -> Figure:
     return figure
 
 
-def draw_retrained(group: RetrainedGroup, quality: Axis) -> Figure:
+def draw_retrained(group: RetrainedGroup) -> Figure:
     """Return the scores of full trainings against what the study measured, with the intervals of both."""
     figure = _figure(7.2, 4.8)
     pairs = [(row, row.proxy) for row in group.rows if row.proxy]
@@ -211,18 +211,18 @@ def draw_retrained(group: RetrainedGroup, quality: Axis) -> Figure:
     axes = figure.add_subplot(1, 1, 1)
     _decorate(axes)
     for row, proxy in pairs:
-        colour, symbol = (style.BASELINE, style.HOST_SYMBOL) if row.is_host else (style.FRONT, "circle")
+        colour = style.BASELINE if row.is_baseline else style.FRONT
         axes.errorbar(
             [100 * proxy.mean],
             [100 * row.score.mean],
             xerr=[100 * (proxy.half_width or 0.0)],
             yerr=[100 * (row.score.half_width or 0.0)],
-            fmt=style.MARKERS[symbol],
+            fmt=style.MARKERS[style.HOST_SYMBOL if row.is_host else "circle"],
             color=colour,
             ecolor=style.FADED,
             elinewidth=1,
         )
-    axes.set_xlabel(f"In the study: {quality.title}")
+    axes.set_xlabel(f"Validation {group.quality} in the study (%)")
     axes.set_ylabel(f"{group.metric} on the {group.split} split after {group.length} (%)")
     axes.set_title(f"Trained in full by {group.recipe}", fontsize=10, loc="left", color=style.INK)
     _lay_out(figure)

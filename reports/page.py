@@ -180,7 +180,7 @@ def _data(report: Report) -> dict[str, Any]:
         "scatter": scatter_data(report.scatter, numbers),
         "hypervolume": {**hypervolume_data(report.curve), **hypervolume_extras(report.findings, report.curve.busy_s)},
         "outlines": report.outlines.data(),
-        "retrained": retrained_data(report.findings.retrained, report.quality),
+        "retrained": retrained_data(report.findings.retrained),
         "trials": trial_table(report.view, report.search, report.quality, numbers),
         "study": report.view.path,
         "files": {

@@ -10,7 +10,6 @@ from typing import Any
 
 from reports import style
 from reports.progress import HypervolumeCurve
-from reports.quality import Quality
 from reports.retrained import RetrainedGroup
 from reports.scatter import Axis, Mark, Panel, Scatter, staircase
 
@@ -36,23 +35,24 @@ def hypervolume_data(curve: HypervolumeCurve) -> dict[str, Any]:
     }
 
 
-def retrained_data(groups: Sequence[RetrainedGroup], quality: Quality) -> list[dict[str, Any]]:
+def retrained_data(groups: Sequence[RetrainedGroup]) -> list[dict[str, Any]]:
     """Return for each recipe its scores against the study's, in percent; architectures that the study lacks are left
     out."""
-    return [_retrained(group, quality) for group in groups]
+    return [_retrained(group) for group in groups]
 
 
-def _retrained(group: RetrainedGroup, quality: Quality) -> dict[str, Any]:
+def _retrained(group: RetrainedGroup) -> dict[str, Any]:
     pairs = [(row, row.proxy) for row in group.rows if row.proxy]
 
     def percents(values: Sequence[float | None]) -> list[float | None]:
         return [None if value is None else round(100 * value, 4) for value in values]
 
     return {
-        "x_title": f"Validation {quality.words} in the study (%)",
+        "x_title": f"Validation {group.quality} in the study (%)",
         "y_title": f"{html.escape(group.metric)} in full (%)",
         "names": [html.escape(row.name) for row, _ in pairs],
         "hosts": [row.is_host for row, _ in pairs],
+        "baselines": [row.is_baseline for row, _ in pairs],
         "x": percents([proxy.mean for _, proxy in pairs]),
         "x_low": percents([proxy.low for _, proxy in pairs]),
         "x_high": percents([proxy.high for _, proxy in pairs]),

@@ -14,9 +14,9 @@ from scipy.stats import kendalltau
 
 from reports.front import Measured, Summary
 from reports.statistics import Difference, Interval, correct_for_many, paired_difference, t_interval
-from reports.tables import FrontRow, interval_of
+from reports.tables import FrontRow, bare_host_of, interval_of
 from reports.view import Retraining, StudyView
-from reports.wording import plural
+from reports.wording import plural, signed
 from search_spaces import Architecture
 from trials.retrain.record import RetrainRecord
 
@@ -36,6 +36,8 @@ class RetrainedRow:
     """Of what was trained: the same placement, in the host for the recipe's images."""
     is_host: bool
     """It is a bare host."""
+    is_baseline: bool
+    """It is a baseline, the bare host included."""
     records: tuple[RetrainRecord, ...]
     """One per seed, in the order of the seeds."""
     score: Interval
@@ -74,7 +76,7 @@ class Agreement:
         """What it says, in two sentences."""
         first = (
             f"Of the {self.num_pairs} pairs of {self.num} architectures {self.num_same} come in the same order in the "
-            f"study and after the full training (Kendall's tau {self.tau:.2f}, p = {self.p_value:.2g})."
+            f"study and after the full training (Kendall's tau {signed(self.tau, 2)}, p = {self.p_value:.2g})."
         )
         if not self.num_told_apart:
             return f"{first} The study tells none of these pairs apart, so that their order there is chance too."
@@ -89,6 +91,8 @@ class RetrainedGroup:
     """All that was trained by one recipe on the same images."""
 
     recipe: str
+    quality: str
+    """What the study measured, in words."""
     task: str
     metric: str
     maximise: bool
@@ -135,15 +139,17 @@ def _group(
     for each in members:
         seeds.setdefault(each.of, {})[each.record.seed] = each.record  # a later one replaces an earlier
     hosts = {each.host: each for each in seeds if view.is_bare_host(each)}
+    against = {each: hosts[host] for each in seeds if (host := bare_host_of(each, hosts))}
     compared = {
-        each: paired_difference(_scores(own), _scores(seeds[hosts[each.host]]), maximise=first.maximise)
-        for each, own in seeds.items()
-        if each.host in hosts and each is not hosts[each.host]
+        each: paired_difference(_scores(seeds[each]), _scores(seeds[host]), maximise=first.maximise)
+        for each, host in against.items()
+        if each is not host
     }
     differences = dict(zip(compared, correct_for_many(list(compared.values())), strict=True))
     made = [_row(each, own, differences.get(each), view, summary, rows.get(each.id)) for each, own in seeds.items()]
     return RetrainedGroup(
         recipe=first.recipe_name,
+        quality=summary.quality.words,
         task=first.task,
         metric=first.metric,
         maximise=first.maximise,
@@ -173,8 +179,9 @@ def _row(
     return RetrainedRow(
         name=measured.name if measured else architecture.id,
         id=architecture.id,
-        retrained_id=first.architecture_id,
+        retrained_id=first.built_id,
         is_host=view.is_bare_host(architecture),
+        is_baseline=measured is not None and measured.role == "baseline",
         records=ordered,
         score=t_interval([record.score for record in ordered]),
         metrics={name: t_interval([r.metrics[name] for r in ordered if name in r.metrics]) for name in names},

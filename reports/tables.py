@@ -1,6 +1,6 @@
 """The table of the front beside the baselines: the same rows for the page, the terminal and the CSV files."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -126,14 +126,20 @@ def row_of(summary: Summary, item: Measured, names: Naming) -> FrontRow:
 
 
 def _bare_host_of(item: Measured, hosts: Mapping[HostConfig, Measured]) -> Measured | None:
-    """Return an item's bare host; of a host that was only made wider, the widest of those it may have been before."""
-    own = item.architecture.host
-    if item.is_bare_host or item.architecture.items:
-        return hosts.get(own)
+    """Return an item's bare host."""
+    host = bare_host_of(item.architecture, hosts)
+    return None if host is None else hosts[host]
+
+
+def bare_host_of(architecture: Architecture, hosts: Collection[HostConfig]) -> HostConfig | None:
+    """Return an architecture's bare host of `hosts`; of one that was only made wider, the widest that it may have been."""
+    own = architecture.host
+    if own in hosts or architecture.items:
+        return own if own in hosts else None
     narrower = [
         host for host in hosts if host.width < own.width and host.model_copy(update={"width": own.width}) == own
     ]
-    return hosts[max(narrower, key=lambda host: host.width)] if narrower else None
+    return max(narrower, key=lambda host: host.width, default=None)
 
 
 def shares(items: Sequence[Measured], others: Sequence[Measured | None], quality: Quality) -> list[Difference | None]:

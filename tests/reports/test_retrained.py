@@ -65,6 +65,13 @@ def test_one_training_each_gives_a_difference_without_a_verdict() -> None:
     assert group.agreement is None  # of two architectures
 
 
+def test_a_host_that_was_made_wider_is_compared_with_the_bare_one() -> None:
+    wider = Architecture.from_dict({"host": {"name": "resnet20", "input": 32, "width": 1.0625}, "placement": {}})
+    (group,) = groups_of(with_retrained(retrained(BARE, 0.7), retrained(wider, 0.72)))
+    assert group.rows[0].difference is not None
+    assert group.rows[0].difference.mean == pytest.approx(0.02)
+
+
 def test_a_training_again_takes_the_place_of_the_earlier_one() -> None:
     (group,) = groups_of(with_retrained(retrained(SE, 0.5), retrained(SE, 0.6)))
     assert [row.score.mean for row in group.rows] == [0.6]

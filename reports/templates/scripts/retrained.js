@@ -14,7 +14,7 @@
       type: "scatter", mode: "markers+text", x: group.x, y: group.y, text: group.names, textposition: "top center", cliponaxis: false,
       textfont: { size: 11, color: colour("ink") },
       error_x: bars(group.x_low, group.x_high, group.x), error_y: bars(group.y_low, group.y_high, group.y),
-      marker: { size: 10, color: group.hosts.map(function (host) { return colour(host ? "baseline" : "front"); }),
+      marker: { size: 10, color: group.baselines.map(function (baseline) { return colour(baseline ? "baseline" : "front"); }),
         symbol: group.hosts.map(function (host) { return host ? "star-diamond" : "circle"; }) },
       hovertemplate: "%{text}: %{x:.2f} % in the study, %{y:.2f} % in full<extra></extra>",
     }], shape, plots.config);

@@ -132,7 +132,7 @@ def _bare_host_of(item: Measured, hosts: Mapping[HostConfig, Measured]) -> Measu
 
 
 def bare_host_of(architecture: Architecture, hosts: Collection[HostConfig]) -> HostConfig | None:
-    """Return an architecture's bare host of `hosts`; of one that was only made wider, the widest that it may have been."""
+    """Return an architecture's bare host of `hosts`; of one only made wider, the widest that it may have been."""
     own = architecture.host
     if own in hosts or architecture.items:
         return own if own in hosts else None

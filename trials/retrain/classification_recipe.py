@@ -147,6 +147,12 @@ class ClassificationRecipe(Recipe):
             raise InputError("`crop` is for images on disk; those in memory are shifted by `data: {crop_padding: ...}`")
         return self
 
+    @property
+    def num_epochs(self) -> int:
+        """Passes over the training images."""
+        assert self.epochs is not None
+        return self.epochs
+
     def prepare(self, setting: Setting) -> "Task[Images]":
         """Return the classification in one process of the training. Raises InputError."""
         from trials.retrain.classification import Classification  # it imports this file

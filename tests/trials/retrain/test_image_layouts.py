@@ -165,7 +165,7 @@ def test_workers_give_what_one_process_gives_in_the_same_order_and_draw_nothing(
 
 def test_a_reader_that_is_killed_is_told_with_what_may_help() -> None:
     parts = [Part(1, range(1), np.arange(1))]
-    with pytest.raises(InputError, match="a process that reads images was killed, .* give fewer --workers"):
+    with pytest.raises(InputError, match=r"a process that reads images was killed, .* give fewer --workers"):
         list(read_ahead(killed, parts, 1))
 
 

@@ -137,7 +137,7 @@ class ClassificationRecipe(Recipe):
     augment: AugmentConfig = AugmentConfig()
     """What else happens to training images."""
     loss: LossConfig = LossConfig()
-    """What is minimised."""
+    """What the training minimises."""
 
     @model_validator(mode="after")
     def _fits(self) -> "ClassificationRecipe":

@@ -1,5 +1,6 @@
 """Training a study's winners and baselines in full: who they are, one after the other, and how they join the study."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,11 @@ Train = Callable[[Job], RetrainRecord]
 MakeJob = Callable[[Architecture, int, Path], Job]
 """From an architecture, a seed and the folder to write to a training of it."""
 Say = Callable[[str], None]
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that speaks: torchrun, started by hand, runs the whole command several times."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,8 @@ def train_all(home: StudyHome, plans: Sequence[Plan], train: Train, say: Say) ->
             say(diverged[-1])
             continue
         done.append(retraining)
-        _join(home, retraining, say)
+        if is_first_process():
+            _join(home, retraining, say)
     if diverged:
         raise InputError(f"{len(diverged)} of {len(plans)} trainings diverged:\n" + "\n".join(diverged))
     return done

@@ -14,7 +14,7 @@ from nas.cli.architecture_commands import load_architecture
 from nas.cli.output import AsJson, print_json, print_lines, print_table, program
 from nas.cli.retrain_study import retrain_study
 from nas.ray_cluster import RaySettings
-from nas.winners import Train
+from nas.winners import Train, is_first_process
 from search_spaces import Architecture, InputError
 from trials.failure import DivergedError
 from trials.retrain import (
@@ -80,6 +80,8 @@ def retrain_command(
         loaded = load_architecture(subject)
         folder = out or Path("retrained") / name / f"{loaded.id}-seed{seed}"
         record = train(job(loaded, seed, folder))
+    if not is_first_process():
+        return
     if as_json:
         print_json(record.to_dict())
     else:

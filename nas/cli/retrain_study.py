@@ -2,13 +2,14 @@
 
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from nas.cli.output import print_json, print_lines, print_table, program
 from nas.cli.plugins_option import plugins_as_typed
 from nas.study_home import RETRAINED, find_study
 from nas.view import read_view
-from nas.winners import MakeJob, Plan, Train, front_and_baselines, picked, plan_of, train_all
+from nas.winners import MakeJob, Plan, Train, front_and_baselines, is_first_process, picked, plan_of, train_all
 from reports.view import Retraining
 
 
@@ -33,8 +34,11 @@ def retrain_study(
     view = read_view(home)
     items = {each.architecture: each for each in (*(front_and_baselines(view) if front else ()), *picked(view, picks))}
     plans = plan_of((out or home.folder / RETRAINED) / recipe, list(items.values()), seeds, job)
-    _print_plan(plans)
-    done = train_all(home, plans, train, lambda text: print_lines(text, errors=True))
+    say = partial(print_lines, errors=True) if is_first_process() else _nothing
+    say(f"{len(plans)} trainings, of {', '.join(dict.fromkeys(plan.item.name for plan in plans))}")
+    done = train_all(home, plans, train, say)
+    if not is_first_process():
+        return
     if as_json:
         print_json([{"of": each.of.id, **each.record.to_dict()} for each in done])
         return
@@ -42,9 +46,8 @@ def retrain_study(
     print_lines("next:", f"  {program()} report {shlex.quote(view.path)}{plugins_as_typed()}")
 
 
-def _print_plan(plans: Sequence[Plan]) -> None:
-    names = list(dict.fromkeys(plan.item.name for plan in plans))
-    print_lines(f"{len(plans)} trainings, of {', '.join(names)}", errors=True)
+def _nothing(_: str) -> None:
+    return
 
 
 def _print_results(plans: Sequence[Plan], done: Sequence[Retraining]) -> None:

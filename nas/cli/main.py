@@ -11,6 +11,7 @@ from nas.cli import (
     catalogue_commands,
     compare_command,
     host_commands,
+    scenes_command,
     study_commands,
     transfer_command,
 )
@@ -32,6 +33,7 @@ for commands in (
     transfer_command,
     host_commands,
     catalogue_commands,
+    scenes_command,
 ):
     commands.register(app)
 for info in app.registered_commands:

@@ -50,7 +50,7 @@ class AnnotatedImages:
     category_ids: tuple[int, ...]
     """The number that the file gives each class; where it gives none, the class itself."""
     first: Ints
-    """(N + 1,): where each image's objects begin in the arrays that follow."""
+    """(N + 1,): where each image's objects begin in the arrays that follow, which are as in `Objects`."""
     boxes: Floats
     labels: Ints
     set_aside: Flags
@@ -66,14 +66,6 @@ class AnnotatedImages:
         outlines = orjson.loads(self.outlines[position]) if self.outlines else []
         return Objects(self.boxes[span], self.labels[span], self.set_aside[span], outlines)
 
-    def select(self, positions: Sequence[int]) -> "AnnotatedImages":
-        """Return some of the images, in the order given."""
-        chosen = Collector(self.source, self.classes, self.category_ids, with_outlines=bool(self.outlines))
-        for position in positions:
-            found = self.objects(position)
-            chosen.add(self.paths[position], int(self.ids[position]), self.sizes[position], found)
-        return chosen.finish()
-
     def digest(self) -> str:
         """Return what changes if an annotation does: names, sizes, classes and objects, not the pixels."""
         digest = hashlib.sha256(orjson.dumps([list(map(_end_of, self.paths)), self.classes, self.category_ids]))
@@ -86,7 +78,7 @@ class AnnotatedImages:
 
 def _end_of(path: str) -> str:
     """Return an image's path without where the data happen to lie."""
-    return "/".join(Path(path).parts[-3:])
+    return "/".join(Path(path).parts[-2:])
 
 
 @dataclass
@@ -126,7 +118,7 @@ class Collector:
             self.classes,
             self.category_ids,
             np.cumsum(counts, dtype=np.int64),
-            np.concatenate([each.boxes for each in self._objects]).astype(np.float32),
+            np.concatenate([each.boxes for each in self._objects]),
             np.concatenate([each.labels for each in self._objects]),
             np.concatenate([each.set_aside for each in self._objects]),
             tuple(self._outlines),

@@ -7,7 +7,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 
 from search_spaces import InputError
@@ -47,7 +46,9 @@ def read_coco(folder: Path, annotations: Path, *, outlines: bool = False) -> Ann
             size = int(image["height"]), int(image["width"])
             collector.add(str(folder / image["file_name"]), image["id"], size, objects)
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{annotations}: image {image.get('id')} is not described as COCO does: {error!r}") from None
+            raise InputError(
+                f"{annotations}: image {image.get('id')} is not described as COCO does: {error!r}"
+            ) from None
     return collector.finish()
 
 
@@ -61,7 +62,7 @@ def _objects_of(found: list[Any], label_of: dict[int, int], outlines: bool) -> O
 
 
 def read_truth(annotations: Path) -> dict[str, Any]:
-    """Return the whole of an annotation file, as the evaluation takes it. Raises InputError."""
+    """Return the whole of an annotation file. Raises InputError."""
     path = annotations
     try:
         data = orjson.loads(path.read_bytes())
@@ -88,12 +89,3 @@ def _corners(bbox: list[float]) -> tuple[float, float, float, float]:
     """Return left, top, right and bottom of COCO's left, top, width and height."""
     left, top, width, height = bbox
     return left, top, left + width, top + height
-
-
-def has_something_to_learn(images: AnnotatedImages, position: int) -> bool:
-    """Whether an image has an object of more than one pixel each way, crowds included.
-
-    So torchvision's reference script chooses what to train on (references/detection/coco_utils.py).
-    """
-    boxes = images.objects(position).boxes
-    return bool(np.any(np.all(boxes[:, 2:] - boxes[:, :2] > 1, axis=1)))

@@ -1,7 +1,7 @@
 """The project's scenes as folders in the formats of COCO and of Pascal VOC, for machines without those data sets.
 
-The same images as `trials.scenes` draws, as JPEG files of quality 95 without subsampling of colours. What is for testing
-becomes `val2017` and VOC 2007's `test`.
+The same images as `trials.scenes` draws, as JPEG files of quality 95 without subsampling of colours. What is for
+testing becomes `val2017` and VOC 2007's `test`.
 """
 
 import shutil
@@ -29,7 +29,7 @@ Format = Literal["coco", "voc"]
 _QUALITY = 95
 
 
-def write_scenes(scenes: SceneSet, folder: Path, layout: Format, progress: Progress = lambda done, total: None) -> None:
+def write_scenes(scenes: SceneSet, folder: Path, layout: Format, progress: Progress | None = None) -> None:
     """Write scenes to a folder in one of the formats; the folder appears when all is written, or not at all.
 
     Raises:
@@ -39,7 +39,7 @@ def write_scenes(scenes: SceneSet, folder: Path, layout: Format, progress: Progr
         (write_coco if layout == "coco" else write_voc)(scenes, unfinished, progress)
 
 
-def write_coco(scenes: SceneSet, folder: Path, progress: Progress = lambda done, total: None) -> None:
+def write_coco(scenes: SceneSet, folder: Path, progress: Progress | None = None) -> None:
     """Write `train2017`, `val2017` and `annotations/instances_*.json`, masks as run lengths.
 
     Objects have holes and lie on each other, which polygons cannot tell.
@@ -56,7 +56,9 @@ def write_coco(scenes: SceneSet, folder: Path, progress: Progress = lambda done,
             _save_jpeg(scene, folder / name / file_name)
             images.append({"id": image_id, "file_name": file_name, "height": scenes.size, "width": scenes.size})
             annotations += _coco_objects(scene, image_id, len(annotations) + 1)
-            progress(done := done + 1, total)
+            done += 1
+            if progress:
+                progress(done, total)
         instances = {
             "info": {"description": f"scenes drawn from seed {scenes.seed}"},
             "images": images,
@@ -96,7 +98,7 @@ class _Year:
         return f"{number:06d}" if self.year == 2007 else f"{self.year}_{number:06d}"
 
 
-def write_voc(scenes: SceneSet, folder: Path, progress: Progress = lambda done, total: None) -> None:
+def write_voc(scenes: SceneSet, folder: Path, progress: Progress | None = None) -> None:
     """Write `VOCdevkit/VOC2007` and `VOCdevkit/VOC2012` with boxes and classes of pixels.
 
     The first half of the images to train on is 2007's `trainval`, the second 2012's; the last fifth of each is its
@@ -123,7 +125,9 @@ def write_voc(scenes: SceneSet, folder: Path, progress: Progress = lambda done, 
         names = {number: year.image_name(position) for position, number in enumerate(numbers, 1)}
         for number, name in names.items():
             _write_voc_image(draw_scene(scenes, number), scenes.classes, home, name)
-            progress(done := done + 1, total)
+            done += 1
+            if progress:
+                progress(done, total)
         for image_set, members in year.sets.items():
             lines = "".join(f"{names[number]}\n" for number in members)
             for kind in ("Main", "Segmentation"):

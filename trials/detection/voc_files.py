@@ -4,8 +4,8 @@ Everingham et al., 2010, The Pascal Visual Object Classes (VOC) Challenge, IJCV 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 from search_spaces import InputError
@@ -62,36 +62,50 @@ def read_voc(root: Path, sets: Sequence[str], classes: Sequence[str] | None = No
     Raises:
         InputError: a folder or a file is missing or damaged, or an object is of none of the `classes`.
     """
-    found: list[tuple[Path, ElementTree.Element, Path]] = []
+    found = []
     for name in sets:
         folder, _, names = read_names(root, name, "Main")
-        for each in names:
-            annotation = folder / "Annotations" / f"{each}.xml"
-            found.append((annotation, _parse(annotation), folder / "JPEGImages" / f"{each}.jpg"))
+        found += [_read_one(folder, each) for each in names]
     if classes is None:
-        classes = sorted({_text(each, "name", path) for path, tree, _ in found for each in tree.findall("object")})
+        classes = sorted({kind for one in found for kind in one.kinds})
     label_of = {name: number for number, name in enumerate(classes, 1)}
-    collector = Collector(
-        f"{root / 'VOCdevkit'} ({', '.join(sets)})", tuple(label_of), tuple(label_of.values())
-    )
-    for position, (path, tree, image) in enumerate(found):
-        size = [int(_number(tree, f"size/{side}", path)) for side in ("height", "width")]
-        objects = tree.findall("object")
-        for each in objects:
-            if (name := _text(each, "name", path)) not in label_of:
-                raise InputError(f"{path}: an object is a {name!r}, which none is of those that are trained on: "
-                                 f"{', '.join(label_of)}")  # fmt: skip
-        collector.add(
-            str(image),
-            position,
-            size,
-            make_objects(
-                [_box(each, path) for each in objects],
-                [label_of[_text(each, "name", path)] for each in objects],
-                [each.findtext("difficult", "0").strip() == "1" for each in objects],
-            ),
-        )
+    source = f"{root / 'VOCdevkit'} ({', '.join(sets)})"
+    collector = Collector(source, tuple(label_of), tuple(label_of.values()))
+    for position, one in enumerate(found):
+        if strange := sorted(set(one.kinds) - set(label_of)):
+            raise InputError(
+                f"{one.path}: an object is a {strange[0]!r}, which is not trained on; classes: {', '.join(label_of)}"
+            )
+        objects = make_objects(one.boxes, [label_of[kind] for kind in one.kinds], one.difficult)
+        collector.add(one.image, position, one.size, objects)
     return collector.finish()
+
+
+@dataclass(frozen=True)
+class _Annotation:
+    """What an XML file says."""
+
+    path: Path
+    image: str
+    size: tuple[int, int]
+    """Height and width."""
+    kinds: list[str]
+    boxes: list[tuple[float, float, float, float]]
+    difficult: list[bool]
+
+
+def _read_one(folder: Path, name: str) -> _Annotation:
+    path = folder / "Annotations" / f"{name}.xml"
+    root = _parse(path)
+    objects = root.findall("object")
+    return _Annotation(
+        path,
+        str(folder / "JPEGImages" / f"{name}.jpg"),
+        (int(_number(root, "size/height", path)), int(_number(root, "size/width", path))),
+        [_text(each, "name", path) for each in objects],
+        [_box(each, path) for each in objects],
+        [each.findtext("difficult", "0").strip() == "1" for each in objects],
+    )
 
 
 def _parse(path: Path) -> ElementTree.Element:
@@ -103,7 +117,7 @@ def _parse(path: Path) -> ElementTree.Element:
         raise InputError(f"{path}: is not XML, or damaged: {error}") from None
 
 
-def _box(element: Any, path: Path) -> tuple[float, float, float, float]:
+def _box(element: ElementTree.Element, path: Path) -> tuple[float, float, float, float]:
     left, top, right, bottom = (_number(element, f"bndbox/{side}", path) for side in ("xmin", "ymin", "xmax", "ymax"))
     return left - 1, top - 1, right, bottom
 

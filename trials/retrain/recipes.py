@@ -5,6 +5,8 @@ from pathlib import Path
 from search_spaces.errors import unknown
 from search_spaces.shipped import find_file, shipped_names
 from search_spaces.yaml_files import Document, read_yaml, validate
+from trials.detection.detection_recipe import DetectionRecipe
+from trials.detection.segmentation_recipe import SegmentationRecipe
 from trials.retrain.classification_recipe import ClassificationRecipe
 from trials.retrain.recipe import Recipe
 
@@ -12,6 +14,8 @@ RECIPES = ("trials.retrain", "library")
 
 TASKS: dict[str, type[Recipe]] = {
     "classification": ClassificationRecipe,
+    "detection": DetectionRecipe,
+    "segmentation": SegmentationRecipe,
 }
 """The class of recipes of each `task`."""
 

@@ -58,7 +58,7 @@ class Batching:
         return self.batch_size // (self.world_size * self.accumulation)
 
     def count_steps(self, order: Order) -> int:
-        """Return the steps of an epoch; what is left over at its end is left out. Raises InputError if there is none."""
+        """Return the steps of an epoch, whose rest is left out. Raises InputError if there is none."""
         steps = len(order) // self.batch_size
         if not steps:
             raise InputError(f"`batch_size: {self.batch_size}` is more than the {len(order)} training items")

@@ -1,6 +1,6 @@
 """The recipe of a classification: where the images are, what is done to them, and the loss."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -141,6 +141,8 @@ class ClassificationRecipe(Recipe):
 
     @model_validator(mode="after")
     def _fits(self) -> "ClassificationRecipe":
+        if self.epochs is None:
+            raise InputError("a classification's length is given in `epochs`")
         if isinstance(self.data, MemoryConfig) and self.crop != CropConfig():
             raise InputError("`crop` is for images on disk; those in memory are shifted by `data: {crop_padding: ...}`")
         return self
@@ -150,7 +152,3 @@ class ClassificationRecipe(Recipe):
         from trials.retrain.classification import Classification  # it imports this file
 
         return Classification(self, setting)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data with every default filled in."""
-        return self.model_dump()

@@ -29,6 +29,7 @@ class Place:
         if not dist.is_available() or not dist.is_initialized():
             return Place(device)
         group = dist.new_group(backend="gloo")
+        assert isinstance(group, dist.ProcessGroup)
         return Place(device, dist.get_rank(), dist.get_world_size(), group)
 
     @property

@@ -1,4 +1,4 @@
-"""A recipe: how a network is trained in full. What all tasks share; each task has a class of its own that adds to it."""
+"""A recipe: how a network is trained in full. What all tasks share is here; each task has a class that adds to it."""
 
 import hashlib
 import json
@@ -101,8 +101,11 @@ class Recipe(Config, ABC):
 
     @property
     def hash(self) -> str:
-        """The SHA-256 of all that bears on the result: not of `description`, `source`, and what is kept when."""
-        left_out = {"description", "source", "checkpoint_s", "keep"}
+        """The SHA-256 of all that bears on the result: not of texts, of what is kept when, and of `accumulation`.
+
+        An accumulation is for the machine at hand: 8 processes compute what 4 compute with twice as much of it.
+        """
+        left_out = {"description", "source", "accumulation", "checkpoint_s", "keep"}
         return hashlib.sha256(json.dumps(self.model_dump(exclude=left_out), sort_keys=True).encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:

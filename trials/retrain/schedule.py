@@ -64,12 +64,13 @@ def lr_share(step: int, total_steps: int, steps_per_unit: float, schedule: Sched
         return schedule.warmup_start + (1 - schedule.warmup_start) * (step + 1) / warmup
     if schedule.kind == "step":
         # A milestone in mid-epoch counts from the first whole step after it.
-        return schedule.gamma ** sum(step >= milestone * steps_per_unit for milestone in schedule.milestones)
+        passed = sum(step >= milestone * steps_per_unit for milestone in schedule.milestones)
+        return math.pow(schedule.gamma, passed)
     progress = max(0.0, step - warmup) / (total_steps - warmup)
     falling = {
         "cosine": (1 + math.cos(math.pi * progress)) / 2,
         "linear": 1 - progress,
-        "poly": (1 - progress) ** schedule.power,
+        "poly": math.pow(1 - progress, schedule.power),
         "constant": 1.0,
     }
     return schedule.end + (1 - schedule.end) * falling[schedule.kind]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from search_spaces import InputError
+from search_spaces import Architecture, InputError
 from search_spaces.yaml_files import dump_yaml
 from trials.retrain.job import Job
 from trials.retrain.record import RetrainEpoch, RetrainRecord
@@ -52,8 +52,12 @@ class Folder:
                 raise InputError(f"{self.path}: another process is training here; give another --out") from None
             yield
 
-    def claim(self, identity: Mapping[str, str]) -> None:
+    def claim(self, identity: Mapping[str, str], built: Architecture) -> None:
         """Say what the folder is of, or check that it is of the same.
+
+        Args:
+            identity: what must be the same.
+            built: the architecture of the network that is trained; see `Task.architecture`.
 
         Raises:
             InputError: it is of something else, or of nothing that this command wrote.
@@ -70,7 +74,7 @@ class Folder:
             return
         if any(item.name != _LOCK for item in self.path.iterdir()):
             raise InputError(f"{self.path} is not empty, and not the folder of a retraining; give another --out")
-        _write_text(self.path / ARCHITECTURE, self._job.architecture.to_yaml())
+        _write_text(self.path / ARCHITECTURE, built.to_yaml())
         _write_text(self.path / RECIPE, dump_yaml(self._job.recipe.to_dict()))
         _write_text(file, json.dumps(dict(identity), indent=2))
 

@@ -37,8 +37,11 @@ class RetrainRecord:
     """A network trained in full. `metrics` are those after the last epoch, never those of the best one."""
 
     architecture: dict[str, Any]
+    """That was asked for."""
     architecture_id: str
     architecture_hash: str
+    built_id: str
+    """Of the architecture whose weights these are: of a detector it has another head than what was asked for."""
     recipe_name: str
     recipe: dict[str, Any]
     """With every default filled in."""

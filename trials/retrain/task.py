@@ -45,6 +45,11 @@ class Task(Protocol[BatchT]):
     """Data and network of one training, in one process of it. Raises InputError for what a user got wrong."""
 
     @property
+    def architecture(self) -> Architecture:
+        """What `build` returns: that of the setting, or what a task made of it, with another head."""
+        ...
+
+    @property
     def metric(self) -> Metric: ...
 
     @property

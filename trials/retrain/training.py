@@ -60,7 +60,7 @@ class Training:
         self._steps = self._batching.count_steps(self._task.order(1))
         self._total = recipe.iterations or (recipe.epochs or 0) * self._steps
         self._num_epochs = math.ceil(self._total / self._steps)
-        self._cost = measure_cost(job.architecture)
+        self._cost = measure_cost(self._task.architecture)
         self._compiling = decide_compiling(
             recipe.compile, place.device, self._cost.macs, self._total * recipe.batch_size
         )
@@ -105,7 +105,7 @@ class Training:
         refused, finished = "", False
         if self._place.is_first:
             try:
-                self._folder.claim(self.identity)
+                self._folder.claim(self.identity, self._task.architecture)
                 finished = self._folder.record() is not None
             except InputError as error:
                 refused = str(error)
@@ -117,10 +117,11 @@ class Training:
         return self._folder.record() if finished else None
 
     def _learner(self) -> Learner:
-        job, model = self._job, self._task.build()
-        placed = placed_parameters(job.architecture, model) if job.recipe.optimizer.attention_lr != 1 else frozenset()
+        job, task = self._job, self._task
+        model, separate = task.build(), job.recipe.optimizer.attention_lr != 1
+        placed = placed_parameters(task.architecture, model) if separate else frozenset()
         return Learner(
-            model, self._task, job.recipe, self._place, self._precision, placed=placed, compiled=self._compiling.is_on
+            model, task, job.recipe, self._place, self._precision, placed=placed, compiled=self._compiling.is_on
         )
 
     # What is kept
@@ -285,7 +286,7 @@ class Training:
         return record
 
     def _metadata(self) -> dict[str, str]:
-        architecture = self._job.architecture
+        architecture = self._task.architecture
         return {
             "architecture": dumps(architecture.to_dict()),
             "architecture_id": architecture.id,
@@ -304,6 +305,7 @@ class Training:
             architecture=job.architecture.to_dict(),
             architecture_id=job.architecture.id,
             architecture_hash=job.architecture.hash,
+            built_id=self._task.architecture.id,
             recipe_name=job.recipe_name,
             recipe=job.recipe.to_dict(),
             recipe_hash=job.recipe.hash,

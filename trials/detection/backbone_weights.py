@@ -9,10 +9,9 @@ from search_spaces import Architecture, InputError
 from search_spaces.naming import tensor_names
 from search_spaces.sites import find_sites
 from search_spaces.sites.pyramid_sites import STAGE
+from trials.retrain.folder import WEIGHTS
 from trials.weights import read_weights
 
-WEIGHTS = "weights.safetensors"
-"""The file in a folder of `nas retrain`."""
 _PARTS = ("body.", "attention.", "fpn.")
 
 

@@ -57,7 +57,7 @@ class Detection:
         if self._truth_file:
             coco_library()  # so that it is missed now, not after an epoch
         self.architecture, self.left = with_head(
-            setting.architecture, recipe.head, len(self._train.classes) + 1, recipe.size, partial=recipe.partial
+            setting, recipe.head, len(self._train.classes) + 1, recipe.size, partial=recipe.partial
         )
         self._check_classes()
         positions = learnable(self._train)
@@ -90,8 +90,9 @@ class Detection:
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """The names of the classes from 1 on, and what the data's files number them as."""
-        return {"classes": json.dumps(self._train.classes), "category_ids": json.dumps(self._train.category_ids)}
+        """The names of the classes from 1 on, what the data's files number them as, and sites that were left out."""
+        told = {"classes": self._train.classes, "category_ids": self._train.category_ids, "left": self.left}
+        return {name: json.dumps(each) for name, each in told.items()}
 
     @property
     def _masks(self) -> bool:

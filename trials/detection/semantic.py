@@ -1,5 +1,6 @@
 """Training a semantic segmentation: the task that the retraining engine asks for batches, losses and scores."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -35,9 +36,7 @@ class Semantic:
         self._train = read_pixel_images(folder, recipe.data.train)
         self._val = read_pixel_images(folder, [recipe.data.val])
         classes = recipe.data.classes or max(2, count_classes(self._train))
-        self.architecture, self.left = with_head(
-            setting.architecture, "segment", classes, recipe.size, partial=recipe.partial
-        )
+        self.architecture, self.left = with_head(setting, "segment", classes, recipe.size, partial=recipe.partial)
         if self.architecture.host.classes != classes:
             raise InputError(
                 f"the architecture says `classes: {self.architecture.host.classes}`, {self._train.source} has "
@@ -71,8 +70,9 @@ class Semantic:
 
     @property
     def metadata(self) -> Mapping[str, str]:
-        """What images are normalised by."""
-        return {"mean": str(self._recipe.mean), "std": str(self._recipe.std)}
+        """What images are normalised by, and sites that were left out."""
+        told = {"mean": self._recipe.mean, "std": self._recipe.std, "left": self.left}
+        return {name: json.dumps(each) for name, each in told.items()}
 
     def build(self) -> nn.Module:
         """Return the network, its backbone with the weights to start from, and what is not trained of it frozen."""

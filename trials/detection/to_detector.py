@@ -5,20 +5,21 @@ from typing import Any
 from search_spaces import Architecture, HostConfig, InputError
 from search_spaces.hosts.config import Head
 from search_spaces.transfer import transfer
+from trials.retrain.task import Setting
 
 _COLOURS = 3
 
 
 def with_head(
-    architecture: Architecture, head: Head, classes: int, size: int, *, partial: bool = False
+    setting: Setting, head: Head, classes: int, size: int, *, partial: bool = False
 ) -> tuple[Architecture, dict[str, str]]:
-    """Return the architecture with a pyramid and this head, and the sites that it cannot have, each with the reason.
+    """Return an architecture with a pyramid and this head, and the sites that it cannot have, each with the reason.
 
     Host and placement stay; a host that has a pyramid already keeps what stands in it. One with the head itself keeps
-    its classes, which the caller compares with the data.
+    its classes, which the caller compares with the data. Published weights are left out if there is a backbone's.
 
     Args:
-        architecture: on any host.
+        setting: holds the architecture, on any host.
         head: to be trained.
         classes: as the host counts them, with the background.
         size: to which the shorter side of an image is brought.
@@ -27,7 +28,7 @@ def with_head(
     Raises:
         InputError: the host has another head than a classifier's, or not everything moves and `partial` is not given.
     """
-    given = architecture.host
+    architecture, given = setting.architecture, setting.architecture.host
     if given.head not in ("classify", head):
         raise InputError(
             f"{given.name} has `head: {given.head}`, the recipe trains {head}; take a recipe for {given.head}, or move "
@@ -38,6 +39,8 @@ def with_head(
     changed: dict[str, Any] = {"neck": "fpn", "head": head, "input": size}
     if given.head != head:
         changed["classes"] = classes
+    if setting.backbone is not None:
+        changed["pretrained"] = False
     host = HostConfig.model_validate({**given.model_dump(), **changed})
     moved = transfer(architecture, host)
     if moved.left and not partial:

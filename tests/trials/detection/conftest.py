@@ -1,7 +1,13 @@
+"""Scenes on disk, and a small network; `quick_recipes` is for all tests here."""
+
+import sys
 from pathlib import Path
 
 import pytest
 
+sys.path.append(str(Path(__file__).parent))
+
+from search_spaces import Architecture
 from trials import SceneSet
 from trials.detection.scene_folders import write_scenes
 
@@ -28,3 +34,12 @@ def voc_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scenes() -> SceneSet:
     """What is in the folders."""
     return SCENES
+
+
+@pytest.fixture(scope="session")
+def small() -> Architecture:
+    """A narrow ResNet-18 for classification, with attention in its blocks and at the end of a stage."""
+    return Architecture.from_dict({
+        "host": {"name": "resnet18", "width": 0.25, "input": 64, "classes": 10},
+        "placement": {"layer*/branch": {"module": "se", "reduction": 4}, "layer1/end": {"module": "bam"}},
+    })  # fmt: skip

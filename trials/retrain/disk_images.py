@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.io import ImageReadMode, decode_jpeg
 
 from search_spaces import InputError
 from trials.dataset import Labels
@@ -108,6 +109,18 @@ class ScoringReader:
         return x_BCHW, torch.from_numpy(self.images.labels[part.items])
 
 
+@dataclass(frozen=True, eq=False)
+class RawReader:
+    """Reads the encoded images of a micro-batch, in whatever process, for the GPU to decode."""
+
+    files: ImageFiles
+
+    def __call__(self, part: Part) -> tuple[list[Tensor], Tensor]:
+        """Return encoded images, one-dimensional, uint8, and their classes (B,)."""
+        data = [torch.frombuffer(bytearray(self.files.read(item)), dtype=torch.uint8) for item in part.items.tolist()]
+        return data, torch.from_numpy(self.files.labels[part.items])
+
+
 class DiskImages:
     """ImageNet, or anything that lies on disk as it does.
 
@@ -133,6 +146,9 @@ class DiskImages:
         device = setting.place.device
         self._mean, self._std = torch.tensor(MEAN, device=device), torch.tensor(STD, device=device)
         self._train, self._val = self._images(config, folder, found)
+        self._raw = RawReader(found.train) if config.decoder == "nvjpeg" else None
+        if self._raw and (device.type != "cuda" or config.cache is not None):
+            raise InputError("`decoder: nvjpeg` needs a CUDA device, and no `cache`, whose images are decoded already")
 
     @property
     def num_items(self) -> int:
@@ -147,8 +163,9 @@ class DiskImages:
 
     def batches(self, parts: Sequence[Part]) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield normalised crops and their classes, on the device."""
-        reader = TrainingReader(self._train, self._recipe, self._setting.seed)
-        return self._on_device(reader, parts)
+        if self._raw is not None:
+            return self._decoded_on_device(self._raw, parts)
+        return self._on_device(TrainingReader(self._train, self._recipe, self._setting.seed), parts)
 
     def scored(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the images of this process's share to score on."""
@@ -178,6 +195,28 @@ class DiskImages:
         for x_BCHW, labels in read_ahead(read, parts, self._setting.workers, pin_memory=device.type == "cuda"):
             moved, known = x_BCHW.to(device, non_blocking=True), labels.to(device, non_blocking=True)
             yield normalised(moved, self._mean, self._std), known
+
+    def _decoded_on_device(self, read: RawReader, parts: Sequence[Part]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield what `TrainingReader` reads, decoded and cropped by the GPU: alike, but not bit for bit."""
+        device = self._setting.place.device
+        for part, (data, labels) in zip(parts, read_ahead(read, parts, self._setting.workers), strict=True):
+            size = train_size(self._recipe.crop, part.epoch)
+            transform = training_transform(self._recipe.crop, self._recipe.augment, size)
+            crops = []
+            for slot, image in zip(part.slots, self._on_gpu(read.files, part, data), strict=True):
+                with drawn_for(self._setting.seed, _STREAM, part.epoch, slot):
+                    crops.append(transform(image))
+            yield normalised(torch.stack(crops), self._mean, self._std), labels.to(device)
+
+    def _on_gpu(self, files: ImageFiles, part: Part, data: list[Tensor]) -> list[Tensor]:
+        """Decode a micro-batch; what nvJPEG does not read (a PNG, CMYK) is decoded on the CPU."""
+        device = self._setting.place.device
+        try:
+            decoded: list[Tensor] = decode_jpeg(data, ImageReadMode.RGB, device=device)
+            return decoded
+        except RuntimeError:
+            pairs = zip(data, part.items.tolist(), strict=True)
+            return [decode(each.numpy().tobytes(), files.name(item)).to(device) for each, item in pairs]
 
 
 def _check_host(setting: Setting, recipe: ClassificationRecipe, found: ImageSet) -> None:

@@ -55,10 +55,10 @@ def _start_processes(job: Job, processes: int, device: torch.device, on_epoch: O
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    settings: dict[str, Any] = {"run_id": uuid4().hex, "rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "max_restarts": 0}
+    settings: dict[str, Any] = {"rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0", "run_id": uuid4().hex}
     if any(field.name == "shutdown_timeout" for field in dataclasses.fields(LaunchConfig)):
         settings["shutdown_timeout"] = GRACE_S
-    config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=processes, **settings)
+    config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=processes, max_restarts=0, **settings)
     threads = 0 if device.type == "cuda" else max(1, len(os.sched_getaffinity(0)) // processes)
     try:
         elastic_launch(config, run_joined)(job.to_json(), on_epoch, shown, threads)

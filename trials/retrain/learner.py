@@ -89,7 +89,7 @@ class Learner:
         """Average the running statistics over the processes, of the average of the weights too."""
         if self._place.world_size == 1:
             return
-        for model in {self.model, self.scored}:
+        for model in self._models():  # in the same order in every process
             buffers = _statistics(model)
             if not buffers:
                 continue
@@ -174,7 +174,9 @@ def _distributed(model: nn.Module, place: Place) -> DistributedDataParallel:
     device_ids = [place.device] if place.device.type == "cuda" else None
     # Buffers are averaged where they matter; sending those of the first process round at each step loses the others.
     known = inspect.signature(DistributedDataParallel).parameters
-    own_buffers = {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
+    own_buffers: dict[str, Any] = {
+        "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False
+    }
     return DistributedDataParallel(model, device_ids, gradient_as_bucket_view=True, **own_buffers)
 
 

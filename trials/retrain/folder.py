@@ -47,8 +47,9 @@ class Folder:
         _make(self.path)
         with (self.path / _LOCK).open("w") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+                # Not flock: a killed training's workers, forked from it, would hold that for some seconds more.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):
                 raise InputError(f"{self.path}: another process is training here; give another --out") from None
             yield
 

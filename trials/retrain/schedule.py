@@ -45,6 +45,12 @@ class ScheduleConfig(Config):
         return self
 
 
+def warmup_steps(steps_per_unit: float, schedule: ScheduleConfig) -> float:
+    """Return the length of the warm-up in steps; it must be less than the training's."""
+    given = schedule.warmup_iterations
+    return schedule.warmup * steps_per_unit if given is None else float(given)
+
+
 def lr_share(step: int, total_steps: int, steps_per_unit: float, schedule: ScheduleConfig) -> float:
     """Return the share of the highest learning rate for a step, counted from 0.
 
@@ -58,8 +64,7 @@ def lr_share(step: int, total_steps: int, steps_per_unit: float, schedule: Sched
         steps_per_unit: of an epoch, or 1 if the lengths are in iterations.
         schedule: what changes.
     """
-    given = schedule.warmup_iterations
-    warmup = schedule.warmup * steps_per_unit if given is None else float(given)
+    warmup = warmup_steps(steps_per_unit, schedule)
     if step + 1 < warmup:
         return schedule.warmup_start + (1 - schedule.warmup_start) * (step + 1) / warmup
     if schedule.kind == "step":

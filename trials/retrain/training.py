@@ -23,7 +23,7 @@ from trials.retrain.place import Place
 from trials.retrain.progress import ProgressLine
 from trials.retrain.reading import num_workers
 from trials.retrain.record import RetrainEpoch, RetrainRecord
-from trials.retrain.schedule import lr_share
+from trials.retrain.schedule import lr_share, warmup_steps
 from trials.retrain.scoring import score
 from trials.retrain.stopping import Stop, StoppedTrainingError
 from trials.retrain.task import Setting
@@ -60,7 +60,14 @@ class Training:
         self._steps = self._batching.count_steps(self._task.order(1))
         self._total = recipe.iterations or (recipe.epochs or 0) * self._steps
         self._num_epochs = math.ceil(self._total / self._steps)
+<<<<<<< HEAD
         self._cost = measure_cost(self._task.architecture)
+=======
+        self._unit = 1 if recipe.iterations else self._steps
+        if (warmup := warmup_steps(self._unit, recipe.schedule)) >= self._total:
+            raise InputError(f"the warm-up of {warmup:g} steps must be shorter than the training's {self._total}")
+        self._cost = measure_cost(job.architecture)
+>>>>>>> retrain
         self._compiling = decide_compiling(
             recipe.compile, place.device, self._cost.macs, self._total * recipe.batch_size
         )
@@ -182,8 +189,7 @@ class Training:
         try:
             while at.step < end:
                 done = (at.number - 1) * self._steps + at.step
-                unit = 1 if recipe.iterations else self._steps
-                at.lr = recipe.optimizer.lr * lr_share(done, self._total, unit, recipe.schedule)
+                at.lr = recipe.optimizer.lr * lr_share(done, self._total, self._unit, recipe.schedule)
                 losses.append(learner.step(self._waited(batches), recipe.accumulation, at.lr))
                 at.step += 1
                 stop, due = place.any_of(bool(self._stop), place.is_first and self._is_time())

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from toy_task import forked, history_of, run_here, run_joined_toy, toy_job
 
 from search_spaces import InputError
-from toy_task import forked, history_of, run_here, run_joined_toy, toy_job
 from trials.failure import DivergedError
 from trials.retrain import RetrainEpoch, StoppedTrainingError, read_record
 from trials.retrain.learner import Learner

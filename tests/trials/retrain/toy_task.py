@@ -1,4 +1,4 @@
-"""A task of milliseconds: a small network with batch norm and dropout on images of noise whose class is their colour."""
+"""A task of milliseconds: a small network with batch norm and dropout tells which colour there is most of in noise."""
 
 import hashlib
 import json

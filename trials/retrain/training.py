@@ -60,14 +60,10 @@ class Training:
         self._steps = self._batching.count_steps(self._task.order(1))
         self._total = recipe.iterations or (recipe.epochs or 0) * self._steps
         self._num_epochs = math.ceil(self._total / self._steps)
-<<<<<<< HEAD
-        self._cost = measure_cost(self._task.architecture)
-=======
         self._unit = 1 if recipe.iterations else self._steps
         if (warmup := warmup_steps(self._unit, recipe.schedule)) >= self._total:
             raise InputError(f"the warm-up of {warmup:g} steps must be shorter than the training's {self._total}")
-        self._cost = measure_cost(job.architecture)
->>>>>>> retrain
+        self._cost = measure_cost(self._task.architecture)
         self._compiling = decide_compiling(
             recipe.compile, place.device, self._cost.macs, self._total * recipe.batch_size
         )

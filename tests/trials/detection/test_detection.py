@@ -99,6 +99,19 @@ def test_two_processes_learn_and_score_as_one_with_two_parts(
     assert evaluate_retrained(tmp_path / "two", coco_scenes, device="cpu", workers=0) == two.metrics
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("head", ["fasterrcnn", "maskrcnn", "retinanet"])
+def test_on_a_gpu_it_learns_in_bf16_and_reloads_with_the_same_score(
+    head: str, small: Architecture, coco_scenes: Path, tmp_path: Path
+) -> None:
+    recipe = detection_recipe(head=head, precision="bf16")
+    record = retrain(replace(job(small, coco_scenes, tmp_path, recipe), device="cuda", workers=1))
+    assert record.history[1].train_loss < record.history[0].train_loss
+    again = evaluate_retrained(tmp_path, coco_scenes, device="cuda", workers=1)
+    assert again == pytest.approx(record.metrics, abs=0.02)
+
+
 def losses(
     recipe: DetectionRecipe, architecture: Architecture, data: Path, steps: int
 ) -> tuple[nn.Module, list[float]]:

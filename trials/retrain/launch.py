@@ -1,6 +1,7 @@
 """Starting a training: in this process, or in several that torchrun starts."""
 
 import dataclasses
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import torch
 from search_spaces import InputError
 from trials.devices import pick_device
 from trials.failure import DivergedError
+from trials.retrain.batching import Batching
 from trials.retrain.folder import read_record
 from trials.retrain.job import Job
 from trials.retrain.place import Place
@@ -46,6 +48,7 @@ def retrain(job: Job, *, processes: int = 1, on_epoch: OnEpoch | None = None, sh
         return run_process(job, Place(device), on_epoch=on_epoch, shown=shown)
     if device.type == "cuda" and processes > torch.cuda.device_count():
         raise InputError(f"{processes} processes need as many GPUs; this machine has {torch.cuda.device_count()}")
+    Batching(job.recipe.batch_size, processes, job.recipe.accumulation)  # refused before anything is started
     _start_processes(job, processes, device, on_epoch, shown)
     return read_record(job.out)
 
@@ -60,6 +63,7 @@ def _start_processes(job: Job, processes: int, device: torch.device, on_epoch: O
         settings["shutdown_timeout"] = GRACE_S
     config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=processes, max_restarts=0, **settings)
     threads = 0 if device.type == "cuda" else max(1, len(os.sched_getaffinity(0)) // processes)
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what went wrong is told once, here
     try:
         elastic_launch(config, run_joined)(job.to_json(), on_epoch, shown, threads)
     except ChildFailedError as error:

@@ -4,14 +4,13 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from json import dumps
 from typing import Any
 
 import torch
 
 from search_spaces import InputError, measure_cost
 from trials.compiling import decide_compiling
-from trials.devices import describe_device, describe_versions, pick_precision
+from trials.devices import pick_precision
 from trials.failure import DivergedError
 from trials.parameter_groups import placed_parameters
 from trials.retrain.batching import Batching
@@ -23,6 +22,7 @@ from trials.retrain.place import Place
 from trials.retrain.progress import ProgressLine
 from trials.retrain.reading import num_workers
 from trials.retrain.record import RetrainEpoch, RetrainRecord
+from trials.retrain.result import Facts, metadata_of, record_of
 from trials.retrain.schedule import lr_share, warmup_steps
 from trials.retrain.scoring import score
 from trials.retrain.stopping import Stop, StoppedTrainingError
@@ -279,60 +279,12 @@ class Training:
 
     def _finish(self, learner: Learner) -> RetrainRecord:
         learner.synchronise()
-        record = self._record()
+        wall_s = self._past.wall_s + time.monotonic() - self._start
+        facts = Facts(self._place, self._batching, self._cost, self._precision, self._compiling)
+        record = record_of(self._job, self._task, facts, self._past, wall_s)
         if self._place.is_first:
-            self._folder.finish(learner.scored, self._metadata(), record)
+            self._folder.finish(learner.scored, metadata_of(record, self._task), record)
             if not self._job.keep_checkpoints:
                 self._shelf.clear()
         self._place.barrier()
         return record
-
-    def _metadata(self) -> dict[str, str]:
-        architecture = self._task.architecture
-        return {
-            "architecture": dumps(architecture.to_dict()),
-            "architecture_id": architecture.id,
-            "architecture_hash": architecture.hash,
-            "seed": str(self._job.seed),
-            "epochs": str(self._num_epochs),
-            "recipe": self._job.recipe_name,
-            **self._task.metadata,
-        }
-
-    def _record(self) -> RetrainRecord:
-        job, past, place = self._job, self._past, self._place
-        last = past.history[-1]
-        assert last.metrics is not None
-        return RetrainRecord(
-            architecture=job.architecture.to_dict(),
-            architecture_id=job.architecture.id,
-            architecture_hash=job.architecture.hash,
-            built_id=self._task.architecture.id,
-            recipe_name=job.recipe_name,
-            recipe=job.recipe.to_dict(),
-            recipe_hash=job.recipe.hash,
-            task=job.recipe.task,
-            seed=job.seed,
-            metric=self._task.metric.name,
-            maximise=self._task.metric.maximise,
-            split=self._task.split,
-            metrics=last.metrics,
-            history=tuple(past.history),
-            params=self._cost.params,
-            macs=self._cost.macs,
-            num_train=self._task.num_items,
-            data_sha256=self._task.data_sha256,
-            processes=place.world_size,
-            accumulation=job.recipe.accumulation,
-            part_size=self._batching.part_size,
-            device=describe_device(place.device),
-            precision=self._precision,
-            compiling=str(self._compiling),
-            versions=describe_versions(place.device),
-            images_per_s=last.step * job.recipe.batch_size / max(past.train_s, 1e-9),
-            waiting_share=past.waited_s / max(past.train_s, 1e-9),
-            wall_s=past.wall_s + time.monotonic() - self._start,
-            runs=past.runs,
-            warnings=tuple(past.warnings),
-            started_at=past.started_at,
-        )

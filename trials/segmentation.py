@@ -5,7 +5,7 @@ Intersection over union of a class: pixels that have it and are given it, over p
 Summed over the whole split before dividing: it is not a mean over images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from torch.nn import functional as F
 
 from trials.scenes import SIZES
 from trials.score import Score
+
+IGNORED = 255
+"""The label of pixels that count nowhere: VOC's outlines of objects."""
 
 
 def mean_iou(confusion: Sequence[Sequence[int]] | Tensor, classes: Sequence[int]) -> float | None:
@@ -46,22 +49,26 @@ class PixelTally:
 
     def add(self, logits_BKHW: Tensor, labels_BHW: Tensor, scales_BHW: Tensor | None) -> None:
         """Count a batch; nothing waits for the device."""
+        counted = labels_BHW != IGNORED
         labels = labels_BHW.long()
-        self._loss += F.cross_entropy(logits_BKHW, labels, reduction="sum").double()
+        self._loss += F.cross_entropy(logits_BKHW, labels, reduction="sum", ignore_index=IGNORED).double()
+        labels = labels.where(counted, 0)
         given = logits_BKHW.argmax(1).masked_fill(~logits_BKHW.isfinite().all(1), self._num_classes)
         sizes = 0 if scales_BHW is None else scales_BHW.long()
         kinds = ((sizes * self._num_classes + labels) * (self._num_classes + 1) + given).flatten()
-        self._counts.scatter_add_(0, kinds, torch.ones_like(kinds))
+        self._counts.scatter_add_(0, kinds, counted.flatten().long())
 
-    def score(self) -> Score:
-        """Return what was counted."""
-        counts = self._counts.reshape(self._num_sizes, self._num_classes, self._num_classes + 1).cpu()
+    def score(self, add_up: Callable[[Tensor], Tensor] = Tensor.cpu) -> Score:
+        """Return what was counted; `add_up` brings a tensor to the CPU, and may add those of other processes to it."""
+        # float64 holds every count that is met here.
+        counts = add_up(self._counts.double()).reshape(self._num_sizes, self._num_classes, self._num_classes + 1)
+        loss = float(add_up(self._loss))
         whole, num_pixels = counts.sum(0), int(counts.sum())
         shapes = range(1, self._num_classes)
         by_size = {name: mean_iou(part, shapes) for name, part in zip(SIZES, counts, strict=False)}
         return Score(
             int(whole.diagonal().sum()) / num_pixels,
-            self._loss.item() / num_pixels,
+            loss / num_pixels,
             mean_iou(whole, range(self._num_classes)),
             by_size if self._num_sizes > 1 else None,
         )

@@ -40,9 +40,7 @@ def load_weights(model: nn.Module, path: Path) -> dict[str, str]:
     Raises:
         InputError: there is no such file, it is damaged, or its weights are of another network.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file of weights")
-    tensors, metadata = _read(path)
+    tensors, metadata = read_weights(path)
     own = model.state_dict()
     missing, more = sorted(set(own) - set(tensors)), sorted(set(tensors) - set(own))
     other = [name for name in own if name in tensors and tensors[name].shape != own[name].shape]
@@ -58,7 +56,17 @@ def load_weights(model: nn.Module, path: Path) -> dict[str, str]:
     return metadata
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a file of weights by name, and what the file says of itself.
+
+    Args:
+        path: `.safetensors`, or a state dict of `torch.save`, which is read with `weights_only=True`.
+
+    Raises:
+        InputError: there is no such file, it is damaged, or holds something else.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file of weights")
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:

@@ -12,6 +12,7 @@ from nas.cli import (
     compare_command,
     host_commands,
     retrain_command,
+    scenes_command,
     study_commands,
     transfer_command,
 )
@@ -34,6 +35,7 @@ for commands in (
     retrain_command,
     host_commands,
     catalogue_commands,
+    scenes_command,
 ):
     commands.register(app)
 for info in app.registered_commands:

@@ -72,6 +72,7 @@ class Classification:
         if setting.backbone is not None:
             raise InputError("--backbone is for recipes of detection and segmentation: classifiers start from scratch")
         self._recipe, self._setting = recipe, setting
+        self.architecture = setting.architecture
         data = recipe.data
         self._source: Source = (
             DiskImages(data, recipe, setting)

@@ -8,6 +8,8 @@ from pydantic.json_schema import models_json_schema
 from search_spaces.errors import unknown
 from search_spaces.shipped import find_file, shipped_names
 from search_spaces.yaml_files import Document, read_yaml, validate
+from trials.detection.detection_recipe import DetectionRecipe
+from trials.detection.segmentation_recipe import SegmentationRecipe
 from trials.retrain.classification_recipe import ClassificationRecipe
 from trials.retrain.recipe import Recipe
 
@@ -15,6 +17,8 @@ RECIPES = ("trials.retrain", "library")
 
 TASKS: dict[str, type[Recipe]] = {
     "classification": ClassificationRecipe,
+    "detection": DetectionRecipe,
+    "segmentation": SegmentationRecipe,
 }
 """The class of recipes of each `task`."""
 

@@ -37,6 +37,7 @@ class ToyRecipe(Recipe):
 class ToyTask:
     """Says which colour an image of noise has most of."""
 
+    architecture = ARCHITECTURE
     metric, split, num_items, metadata = Metric("accuracy"), "val", NUM_ITEMS, {"classes": '["r", "g", "b"]'}
 
     def __init__(self, recipe: ToyRecipe, setting: Setting) -> None:

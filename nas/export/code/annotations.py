@@ -50,6 +50,11 @@ def _named(name: str, source: ParsedModule, resolve: Callable[[str], str | None]
         imported = home.imports[name]
         home, name = parsed(imported.module), imported.name or name
     definition = home.definitions.get(name)
-    if isinstance(definition, ast.Assign):
+    if isinstance(definition, ast.Assign) and _describes(definition.value):
         return simplified(definition.value, home, resolve)
     return resolve(name) or name
+
+
+def _describes(value: ast.expr) -> bool:
+    """Return whether an alias says more than a type: a description, or the values that are allowed."""
+    return any(isinstance(node, ast.Name) and node.id in ("Annotated", "Literal") for node in ast.walk(value))

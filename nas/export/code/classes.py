@@ -49,14 +49,16 @@ def write_classes(instances: Sequence[Instance], names: FileNames) -> tuple[list
     groups: dict[str, list[Instance]] = {}
     for instance in instances:
         groups.setdefault(instance.key, []).append(instance)
-    texts, calls = [], {}
+    texts: list[str] = []
+    calls: dict[str, Call] = {}
     plain: dict[str, set[str]] = {}
-    for key, group in sorted(groups.items(), key=lambda item: len(item[1][0].children)):
+    for group in sorted(groups.values(), key=lambda group: len(group[0].children)):
         first = group[0]
         children = {name for name, _ in first.children}
         more = children - plain.setdefault(first.kind, children)
-        name = names.of(key, _class_name(first, sorted(more)))
         parameters = _Parameters(group)
+        # By its text: what is constant in one group may have another value in a group that is written later.
+        name = names.of(_class_text("", group, parameters), _class_name(first, sorted(more)))
         texts.append(_class_text(name, group, parameters))
         calls |= {each.path: Call(name, parameters.arguments(number)) for number, each in enumerate(group)}
     return texts, calls

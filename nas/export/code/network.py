@@ -1,8 +1,8 @@
 """A network that was built, as classes of Python that depend on torch alone and have the same names of parameters."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,16 +12,17 @@ from nas.export.code.classes import Instance, write_classes
 from nas.export.code.errors import CannotWriteError
 from nas.export.code.expressions import Expressions
 from nas.export.code.file_names import FileNames
+from nas.export.code.foreign_layers import foreign_layer
 from nas.export.code.forward import ForwardWriter
 from nas.export.code.layers import constructor_call, is_torch_layer, torch_layer
 from nas.export.code.module_tree import ModuleTree
 from nas.export.code.slices import Slice, cut
 from nas.export.code.sources import Sources
-from nas.export.code.values import Arg, Call, Literal, Value
+from nas.export.code.values import Arg, Call, Literal, Ref, Value, fill, refs
 from search_spaces.errors import InputError
 from search_spaces.graphs.host_tracer import trace_in_both_modes
 
-Made = Callable[[nn.Module, Sources, Callable[[nn.Module], Call]], Call]
+Made = Callable[[nn.Module, Sources, Callable[[nn.Module], Value]], Value]
 """Gives the call that makes a module, and copies what that needs; the last makes a class of a module's trace."""
 
 
@@ -48,7 +49,9 @@ class NetworkWriter:
         self.names = FileNames()
         self.sources = Sources(self.names)
         self._expressions = Expressions(self.names, self.sources)
-        self.classes: list[str] = []
+        self._instances: dict[str, Instance] = {}
+        """The modules that need classes, by their paths in the network."""
+        self._paths: dict[int, str] = {}
 
     def write(self, network: fx.GraphModule, visible: Sequence[fx.Node] = (), own: Sequence[fx.Node] = ()) -> Written:
         """Return the classes of a network, with some nodes as values or calls of its outermost forward (see `cut`).
@@ -56,7 +59,19 @@ class NetworkWriter:
         Raises:
             CannotWriteError: something in it cannot be written.
         """
-        return self._write(network, network.graph, self._made, visible, own)
+        self._paths = {id(module): path for path, module in network.named_modules()}
+        outermost = self._write(network, network.graph, self._made, visible, own)
+        classes: list[str] = []
+        calls: dict[str, Value] = {}
+        for group in _by_height(self._instances):
+            filled = [replace(each, children=_filled(each.children, calls)) for each in group]
+            texts, made = write_classes(filled, self.names)
+            classes += texts
+            calls |= made
+        of_paths = {path: fill(value, calls) for path, value in outermost.calls.items()}
+        return replace(
+            outermost, classes=classes, children=list(_filled(outermost.children, calls)), calls=of_paths
+        )
 
     def _write(
         self,
@@ -72,28 +87,30 @@ class NetworkWriter:
         piece = cut(graph, children, visible, own)
         slices = {each.path: each for each in _all_slices(piece) if each.path}
         tree = ModuleTree(root, frozenset(whole), slices, _sequences(graph, slices, children))
-        calls: dict[str, Value] = {}
-        for path in sorted(whole):
-            calls[path] = self._make(root.get_submodule(path), path, made)
-        for group in _by_height([each for each in slices.values() if not each.is_chain]):
-            instances = [self._instance(each, root, tree, calls) for each in group]
-            texts, of_group = write_classes(instances, self.names)
-            self.classes += texts
-            calls |= of_group
+        calls = {path: self._make(root.get_submodule(path), path, made) for path in sorted(whole)}
+        here = self._paths[id(root)]
+        classes = [each for each in slices.values() if not each.is_chain]
+        keys = {each.path: f"{here}.{each.path}" if here else each.path for each in classes}
+        calls |= {path: Ref(key) for path, key in keys.items()}
+        for each in classes:
+            self._instances[keys[each.path]] = self._instance(each, keys[each.path], root, tree, calls)
         writer = ForwardWriter(piece, tree, self._expressions)
-        return Written(self.classes, self._attributes("", root, tree, calls), calls, piece, writer, tree)
+        return Written([], self._attributes("", root, tree, calls), calls, piece, writer, tree)
 
     def _make(self, module: nn.Module, path: str, made: Mapping[str, Made]) -> Value:
         try:
             if path in made:
                 return made[path](module, self.sources, self.traced)
-            if is_torch_layer(module):
-                return torch_layer(module)
-            return self._copied_or_traced(module)
+            return self._layer(module)
         except CannotWriteError as error:
             raise CannotWriteError(f"{path}: {error}") from None
 
-    def _copied_or_traced(self, module: nn.Module) -> Call:
+    def _layer(self, module: nn.Module) -> Value:
+        if is_torch_layer(module):
+            return torch_layer(module)
+        return foreign_layer(module, self.sources, self._layer) or self._copied_or_traced(module)
+
+    def _copied_or_traced(self, module: nn.Module) -> Value:
         """Return the call of a class that is neither torch's nor a placed module's: its own, or made of its trace."""
         try:
             call = constructor_call(type(module).__name__, module)
@@ -104,7 +121,7 @@ class NetworkWriter:
             except CannotWriteError as other:
                 raise CannotWriteError(f"{error}; nor from its trace: {other}") from None
 
-    def traced(self, module: nn.Module) -> Call:
+    def traced(self, module: nn.Module) -> Value:
         """Return the call of a class made of a module's trace. Raises CannotWriteError."""
         if transient := [name for name, _ in module.named_buffers() if name not in module.state_dict()]:
             raise CannotWriteError(f"its buffer {transient[0]} is not saved, and what is in it is not in the trace")
@@ -115,16 +132,20 @@ class NetworkWriter:
             raise CannotWriteError(str(error)) from None
         finally:
             module.train(was_training)
-        written = self._write(module, graph, {})
-        instance = Instance(type(module).__name__, type(module).__name__, tuple(written.children), written.writer.write())
-        texts, calls = write_classes([instance], self.names)
-        self.classes += [text for text in texts if text not in self.classes]
-        return calls[instance.path]
+        key = self._paths[id(module)]
+        if key not in self._instances:
+            written = self._write(module, graph, {})
+            self._instances[key] = Instance(
+                key, type(module).__name__, tuple(written.children), written.writer.write()
+            )
+        return Ref(key)
 
-    def _instance(self, piece: Slice, root: nn.Module, tree: ModuleTree, calls: dict[str, Value]) -> Instance:
+    def _instance(
+        self, piece: Slice, key: str, root: nn.Module, tree: ModuleTree, calls: dict[str, Value]
+    ) -> Instance:
         forward = ForwardWriter(piece, tree, self._expressions).write()
         kind = piece.kind.__name__ if piece.kind else "Part"
-        return Instance(piece.path, kind, tuple(self._attributes(piece.path, root, tree, calls)), forward)
+        return Instance(key, kind, tuple(self._attributes(piece.path, root, tree, calls)), forward)
 
     def _attributes(
         self, path: str, root: nn.Module, tree: ModuleTree, calls: dict[str, Value]
@@ -154,16 +175,24 @@ def _all_slices(piece: Slice) -> list[Slice]:
     return [piece, *(inner for each in piece.slices for inner in _all_slices(each))]
 
 
-def _by_height(slices: list[Slice]) -> list[list[Slice]]:
-    """Return slices by how many are within each other, the innermost first."""
-    heights: dict[int, list[Slice]] = {}
-    for each in slices:
-        heights.setdefault(_height(each), []).append(each)
-    return [heights[height] for height in sorted(heights)]
+def _filled(children: Iterable[tuple[str, Value]], calls: Mapping[str, Value]) -> tuple[tuple[str, Value], ...]:
+    return tuple((name, fill(value, calls)) for name, value in children)
 
 
-def _height(piece: Slice) -> int:
-    return max((_height(each) + 1 for each in piece.slices), default=0)
+def _by_height(instances: Mapping[str, Instance]) -> list[list[Instance]]:
+    """Return instances by how many are within each other, the innermost first."""
+    heights: dict[str, int] = {}
+
+    def height(key: str) -> int:
+        if key not in heights:
+            within = [inner for _, value in instances[key].children for inner in refs(value)]
+            heights[key] = max((height(inner) + 1 for inner in within), default=0)
+        return heights[key]
+
+    groups: dict[int, list[Instance]] = {}
+    for key, instance in instances.items():
+        groups.setdefault(height(key), []).append(instance)
+    return [groups[number] for number in sorted(groups)]
 
 
 def _sequences(graph: fx.Graph, slices: Mapping[str, Slice], children: Mapping[str, list[str]]) -> frozenset[str]:

@@ -9,14 +9,14 @@ from nas.export.code.sources import Sources
 from nas.export.code.values import REQUIRED, Arg, Call, Literal, Value, is_literal
 from search_spaces import Architecture, find_sites
 from search_spaces.attention import entry
-from search_spaces.attention.identity import start_as_identity
+from search_spaces.attention.identity import IdentityStart, start_as_identity
 from search_spaces.attention.registry import ModuleEntry
 from search_spaces.attention.timm_layers import PREFIX as TIMM
 from search_spaces.build import lay_out
 from search_spaces.fitting import ModuleSpec, bridged, conv_at
 from search_spaces.sites.site_type import Site
 
-Traced = Callable[[nn.Module], Call]
+Traced = Callable[[nn.Module], Value]
 
 
 def placed_calls(architecture: Architecture) -> dict[str, "PlacedModule"]:
@@ -34,7 +34,7 @@ class PlacedModule:
         self._site = site
         self._spec = spec
 
-    def call(self, module: nn.Module, sources: Sources, traced: Traced) -> Call:
+    def call(self, module: nn.Module, sources: Sources, traced: Traced) -> Value:
         """Return the call, and copy what it needs.
 
         timm's layers come from their traces: their constructors lead through half of timm.
@@ -43,18 +43,28 @@ class PlacedModule:
             CannotWriteError: the module's code needs more than torch.
         """
         found = entry(self._spec.module)
+        if isinstance(module, IdentityStart):
+            return self._started(found, self._bare(found, module.module, sources, traced), sources)
+        if self._spec.init == "paper" or self._spec.module.startswith(TIMM):
+            return self._bare(found, module, sources, traced)
+        return self._started(found, self._copy(found, sources), sources)
+
+    def _bare(self, found: ModuleEntry, module: nn.Module, sources: Sources, traced: Traced) -> Value:
         if self._spec.module.startswith(TIMM):
             return traced(module)
-        assert isinstance(found.cls, type)
         try:
-            call = Call(sources.copy(found.cls), self._positional(found) + self._knobs(found))
+            return self._copy(found, sources)
         except CannotWriteError as error:
             try:
                 return traced(module)
             except CannotWriteError as other:
                 raise CannotWriteError(f"{error}; nor from its trace: {other}") from None
-        if self._spec.init == "paper":
-            return call
+
+    def _copy(self, found: ModuleEntry, sources: Sources) -> Call:
+        assert isinstance(found.cls, type)
+        return Call(sources.copy(found.cls), self._positional(found) + self._knobs(found))
+
+    def _started(self, found: ModuleEntry, call: Value, sources: Sources) -> Call:
         return Call(sources.copy(start_as_identity), (Arg(Literal(found.kind)), Arg(call)))
 
     def _positional(self, found: ModuleEntry) -> tuple[Arg, ...]:

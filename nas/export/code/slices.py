@@ -60,7 +60,6 @@ class _Cutter:
         self._children = children
         self._visible = visible
         self._own = own
-        self._nodes = [node for node in graph.nodes if node.op not in ("placeholder", "get_attr", "output")]
         self._position = {node: i for i, node in enumerate(graph.nodes)}
         self._output = next(node for node in graph.nodes if node.op == "output")
         self._ancestors: dict[fx.Node, int] = {}
@@ -69,10 +68,15 @@ class _Cutter:
             for parent in node.all_input_nodes:
                 bits |= self._ancestors[parent]
             self._ancestors[node] = bits
+        # What the answer does not depend on is left out: the state that a recurrent module leaves at its last site.
+        used = self._ancestors[self._output]
+        calls = [node for node in graph.nodes if node.op not in ("placeholder", "get_attr", "output")]
+        self._nodes = [node for node in calls if used >> self._position[node] & 1]
+        self._used = set(self._nodes) | {self._output}
         self._kinds: dict[str, tuple[str, type[nn.Module] | None]] = {"": ("", None)}
         self._chains = self._find_chains()
-        calls = Counter(path for path, _ in self._kinds.values())
-        self._dissolved = {key for key, (path, _) in self._kinds.items() if calls[path] > 1}
+        times = Counter(path for path, _ in self._kinds.values())
+        self._dissolved = {key for key, (path, _) in self._kinds.items() if times[path] > 1}
 
     def cut(self) -> Slice:
         while True:
@@ -115,7 +119,7 @@ class _Cutter:
         users, seen = list(node.users), set()
         while users:
             user = users.pop()
-            if user in seen:
+            if user in seen or user not in self._used:
                 continue
             seen.add(user)
             if user in chains:
@@ -154,7 +158,7 @@ class _Cutter:
         inside = set(each.nodes)
         read = (parent for node in each.nodes for parent in node.all_input_nodes)
         each.inputs = list(dict.fromkeys(p for p in read if p not in inside and p.op != "get_attr"))
-        each.outputs = [node for node in each.nodes if any(user not in inside for user in node.users)]
+        each.outputs = [node for node in each.nodes if any(user not in inside for user in node.users if user in self._used)]
 
     def _holds(self, each: Slice) -> bool:
         """Return whether a slice can be a call."""

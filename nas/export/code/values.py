@@ -1,7 +1,7 @@
 """Pieces of Python that are written: calls, lists and names, and how they break over lines."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,7 +67,35 @@ class Items:
     keys: tuple[str, ...] | None = None
 
 
-Value = Name | Literal | Call | Items
+@dataclass(frozen=True)
+class Ref:
+    """Stands for the call of a class that is not written yet."""
+
+    key: str
+
+
+Value = Name | Literal | Call | Items | Ref
+
+
+def fill(value: Value, calls: Mapping[str, "Value"]) -> Value:
+    """Return a value with calls in the place of what stands for them."""
+    if isinstance(value, Ref):
+        return calls[value.key]
+    if isinstance(value, Items):
+        return Items(tuple(fill(each, calls) for each in value.values), value.keys)
+    if isinstance(value, Call):
+        args = (Arg(fill(arg.value, calls), arg.name, arg.default, arg.slot) for arg in value.args)
+        return Call(value.function, tuple(args))
+    return value
+
+
+def refs(value: Value) -> list[str]:
+    """Return the keys in a value of what is not written yet."""
+    if isinstance(value, Ref):
+        return [value.key]
+    if isinstance(value, Name | Literal):
+        return []
+    return [key for _, part in _all_parts(value) for key in refs(part)]
 
 
 def render(value: Value, indent: int = 0, before: int = 0, after: int = 0) -> str:
@@ -82,6 +110,7 @@ def render(value: Value, indent: int = 0, before: int = 0, after: int = 0) -> st
     flat = _flat(value)
     if before + len(flat) + after <= WIDTH or isinstance(value, Name | Literal):
         return flat
+    assert not isinstance(value, Ref)
     inner = indent + 4
     opening, closing = _brackets(value)
     parts = [(prefix, each) for prefix, each in _parts(value)]
@@ -103,6 +132,7 @@ def _flat(value: Value) -> str:
         return value.text
     if isinstance(value, Literal):
         return literal(value.value)
+    assert not isinstance(value, Ref)
     opening, closing = _brackets(value)
     return opening + ", ".join(prefix + _flat(each) for prefix, each in _parts(value)) + closing
 
@@ -155,7 +185,7 @@ def literals(value: Value) -> list[Any]:
     """Return the constants in a value, in their order."""
     if isinstance(value, Literal):
         return [value.value]
-    if isinstance(value, Name):
+    if isinstance(value, Name | Ref):
         return []
     return [each for _, part in _all_parts(value) for each in literals(part)]
 
@@ -172,7 +202,7 @@ def replace_literals(value: Value, make: Callable[[Any], Value]) -> Value:
     """Return a value with every constant replaced, in their order."""
     if isinstance(value, Literal):
         return make(value.value)
-    if isinstance(value, Name):
+    if isinstance(value, Name | Ref):
         return value
     if isinstance(value, Items):
         return Items(tuple(replace_literals(each, make) for each in value.values), value.keys)
@@ -184,7 +214,7 @@ def slot_names(value: Value, path: str = "") -> list[str]:
     """Return for each constant in a value the name of the argument that it is given as, empty where it has none."""
     if isinstance(value, Literal):
         return [path]
-    if isinstance(value, Name):
+    if isinstance(value, Name | Ref):
         return []
     return [each for name, part in _all_parts(value) for each in slot_names(part, name or "")]
 

@@ -31,6 +31,8 @@ class NetworkFile:
     channels: tuple[int, ...]
     """Of the maps that `forward_stages` returns; empty where there is none."""
     strides: tuple[int, ...]
+    is_classifier: bool
+    """Whether it has the parts that timm's models have."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,11 @@ def write_network(architecture: Architecture, facts: Facts) -> NetworkFile:
     )
     shown = () if parts is None else parts.stages
     return NetworkFile(
-        text, builder_name(architecture), tuple(s.channels for s in shown), tuple(s.stride for s in shown)
+        text,
+        builder_name(architecture),
+        tuple(stage.channels for stage in shown),
+        tuple(stage.stride for stage in shown),
+        parts is not None,
     )
 
 

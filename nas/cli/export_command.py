@@ -18,7 +18,7 @@ Formats = Annotated[
     list[str] | None,
     typer.Option(
         "--format",
-        help=f"{', '.join(FORMATS)} or {ALL}; may be given several times. YAML, weights and model.py are always written.",
+        help=f"{', '.join(FORMATS)} or {ALL}; may be given several times. YAML, weights, model.py are always written.",
         show_default=", ".join(DEFAULT_FORMATS),
     ),
 ]

@@ -1,7 +1,6 @@
 """Commands about a study: search, status, report."""
 
 import shlex
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any

@@ -41,8 +41,8 @@ class Rescored:
         if self.is_equal:
             return f"{told}, exactly as recorded"
         return (
-            f"{told}; recorded: {_share(recorded.value)}. Rounding differs with the device, its threads and the versions: "
-            f"the record is of {recorded.device}, this is {self.device}"
+            f"{told}; recorded: {_share(recorded.value)}. Rounding differs with the device, its threads and the "
+            f"versions: the record is of {recorded.device}, this is {self.device}"
         )
 
     def to_dict(self) -> dict[str, Any]:

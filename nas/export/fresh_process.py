@@ -45,7 +45,12 @@ def run_module(module: str, *arguments: str) -> Any:
 def _run(arguments: Sequence[str], what: str, path: Sequence[str] = ()) -> str:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)} if path else dict(os.environ)
     done = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, check=False, env=environment, stdin=subprocess.DEVNULL
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        stdin=subprocess.DEVNULL,
     )
     if done.returncode:
         lines = done.stderr.strip().splitlines()

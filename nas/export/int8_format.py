@@ -96,8 +96,13 @@ def _at_hand(images: TrainedImages) -> Iterator[Tensor]:
 
 def _quantise(source: Path, target: Path, images: list[Tensor]) -> int:
     """Write the 8-bit network; return how many images it was calibrated on."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+    from onnxruntime.quantization import (  # type: ignore[import-untyped]
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+    from onnxruntime.quantization.shape_inference import quant_pre_process  # type: ignore[import-untyped]
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]  # untyped
         def __init__(self) -> None:

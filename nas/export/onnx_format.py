@@ -25,7 +25,9 @@ def write_onnx(shop: Workshop) -> list[str]:
     """Write it, and return what was checked. Raises ExportError."""
     require("onnx", "onnxscript", "onnxruntime")
     if shop.is_detector:
-        raise ExportError(f"a {shop.host.head} answers as many boxes as it finds; only networks of fixed shapes are written")
+        raise ExportError(
+            f"a {shop.host.head} answers as many boxes as it finds; only networks of fixed shapes are written"
+        )
     path = shop.folder / ONNX
     batch = torch.export.Dim("batch", min=1, max=4096)
     torch.onnx.export(
@@ -58,7 +60,7 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, path: Path, device: str = "cpu") -> None:
         super().__init__()
-        import onnxruntime
+        import onnxruntime  # type: ignore[import-untyped]
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()  # as many as PyTorch beside it

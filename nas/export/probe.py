@@ -61,7 +61,7 @@ def run_timm(folder: Path, images: Tensor) -> dict[str, Tensor]:
         return {}
     import timm
 
-    model = timm.create_model(module.BUILDER.__name__, pretrained=True).eval()
+    model: Any = timm.create_model(module.BUILDER.__name__, pretrained=True).eval()
     logits = model.forward_head(model.forward_features(images))
     other = timm.create_model(module.BUILDER.__name__, num_classes=3).eval()
     model.reset_classifier(0)

@@ -2,8 +2,8 @@
 
     python -m nas.export.rescore FOLDER IMAGES
 
-IMAGES is the JSON of `images.identify`. The last line that is printed is JSON: `metrics` and `device`, or `missing`, the
-reason why the images are not there.
+IMAGES is the JSON of `images.identify`. The last line that is printed is JSON: `metrics` and `device`, or `missing`,
+the reason why the images are not there.
 """
 
 import importlib.util

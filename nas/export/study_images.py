@@ -59,7 +59,7 @@ class StudyImages:
         """Yield the validation images with their labels."""
         dataset, (_, validation) = self._load()
         data = on_device(dataset, torch.device("cpu"), "train")
-        for part in torch.from_numpy(validation).split(_AT_A_TIME):
+        for part in torch.split(torch.from_numpy(validation), _AT_A_TIME):
             yield data.normalise(data.images[part]), data.labels[part]
 
     def training(self, count: int) -> Iterator[Tensor]:
@@ -68,7 +68,7 @@ class StudyImages:
         data: DeviceData = on_device(dataset, torch.device("cpu"), "train")
         index = torch.from_numpy(training)
         order = torch.randperm(len(index), generator=torch.Generator().manual_seed(0))[:count]
-        for part in index[order].split(32):
+        for part in torch.split(index[order], 32):
             yield data.normalise(data.images[part])
 
     def _load(self) -> tuple[Dataset, tuple[Index, Index]]:

@@ -67,7 +67,9 @@ def write_classes(instances: Sequence[Instance], names: FileNames) -> tuple[list
 def _class_name(instance: Instance, more: Sequence[str]) -> str:
     """Return what to call a class: as in the host, with what it has more than the first of that name."""
     placed = [name.partition(":")[0] for name in instance.forward.parameters if name.endswith(": nn.Module")]
-    words = [name.removesuffix("_attention") for name in placed] + [name for name in more if not name.isdigit()]
+    words = [name.removesuffix("_attention") for name in placed] + [
+        name for name in more if not name.isdigit() and len(more) < 4
+    ]
     strides = (each for _, value in instance.children for each, slot in _slots(value) if slot == "stride")
     down = "Down" if any(stride not in (1, None) for stride in strides) else ""
     return instance.kind.strip("_") + down + "".join(_camel(word) for word in words[:3])

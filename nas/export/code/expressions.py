@@ -67,16 +67,17 @@ class Expressions:
         return self._args(node.args, node.kwargs, read)
 
     def _function_name(self, target: Any) -> str:
+        name = str(getattr(target, "__name__", ""))
         if target in _FUNCTIONAL:
             return f"F.{_FUNCTIONAL[target]}"
-        if getattr(torch, getattr(target, "__name__", ""), None) is target:
-            return f"torch.{target.__name__}"
-        if getattr(builtins, getattr(target, "__name__", ""), None) is target:
-            return str(target.__name__)
+        if getattr(torch, name, None) is target:
+            return f"torch.{name}"
+        if getattr(builtins, name, None) is target:
+            return name
         module = str(getattr(target, "__module__", None) or "")
         if module == "math":
             self._names.imports.add("import math")
-            return f"math.{target.__name__}"
+            return f"math.{name}"
         if inspect.isfunction(target) and not module.startswith("torch."):
             return self._sources.copy(target)
         raise CannotWriteError(f"it calls {target}, which has no name in torch")

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
 
@@ -149,10 +149,10 @@ class ForwardWriter:
                 names.append(name)
         return names[: len(made)]
 
-    def _fresh(self, live: set[str]) -> "chain[str]":
+    def _fresh(self, live: set[str]) -> Iterator[str]:
         more = (f"{letter}{number}" for number in count(2) for letter in _LETTERS)
         taken = live | self._taken
-        return chain(name for name in chain(_LETTERS, more) if name not in taken)  # type: ignore[return-value]
+        return (name for name in chain(_LETTERS, more) if name not in taken)
 
     def _call(self, item: fx.Node | Slice, state: _State) -> Value:
         if isinstance(item, Slice):

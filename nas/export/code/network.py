@@ -52,13 +52,27 @@ class NetworkWriter:
         self._instances: dict[str, Instance] = {}
         """The modules that need classes, by their paths in the network."""
         self._paths: dict[int, str] = {}
+        self._change: Mapping[str, Callable[[Value], Value]] = {}
 
-    def write(self, network: fx.GraphModule, visible: Sequence[fx.Node] = (), own: Sequence[fx.Node] = ()) -> Written:
-        """Return the classes of a network, with some nodes as values or calls of its outermost forward (see `cut`).
+    def write(
+        self,
+        network: fx.GraphModule,
+        visible: Sequence[fx.Node] = (),
+        own: Sequence[fx.Node] = (),
+        change: Mapping[str, Callable[[Value], Value]] | None = None,
+    ) -> Written:
+        """Return the classes of a network.
+
+        Args:
+            network: the network; data are not needed.
+            visible: nodes that must be values in its outermost forward (see `cut`).
+            own: nodes that must be calls of its outermost forward.
+            change: from the path of a layer to what is written in the place of its call.
 
         Raises:
             CannotWriteError: something in it cannot be written.
         """
+        self._change = change or {}
         self._paths = {id(module): path for path, module in network.named_modules()}
         outermost = self._write(network, network.graph, self._made, visible, own)
         classes: list[str] = []
@@ -69,9 +83,7 @@ class NetworkWriter:
             classes += texts
             calls |= made
         of_paths = {path: fill(value, calls) for path, value in outermost.calls.items()}
-        return replace(
-            outermost, classes=classes, children=list(_filled(outermost.children, calls)), calls=of_paths
-        )
+        return replace(outermost, classes=classes, children=list(_filled(outermost.children, calls)), calls=of_paths)
 
     def _write(
         self,
@@ -107,7 +119,8 @@ class NetworkWriter:
 
     def _layer(self, module: nn.Module) -> Value:
         if is_torch_layer(module):
-            return torch_layer(module)
+            change = self._change.get(self._paths.get(id(module), ""))
+            return change(torch_layer(module)) if change else torch_layer(module)
         return foreign_layer(module, self.sources, self._layer) or self._copied_or_traced(module)
 
     def _copied_or_traced(self, module: nn.Module) -> Value:
@@ -135,14 +148,10 @@ class NetworkWriter:
         key = self._paths[id(module)]
         if key not in self._instances:
             written = self._write(module, graph, {})
-            self._instances[key] = Instance(
-                key, type(module).__name__, tuple(written.children), written.writer.write()
-            )
+            self._instances[key] = Instance(key, type(module).__name__, tuple(written.children), written.writer.write())
         return Ref(key)
 
-    def _instance(
-        self, piece: Slice, key: str, root: nn.Module, tree: ModuleTree, calls: dict[str, Value]
-    ) -> Instance:
+    def _instance(self, piece: Slice, key: str, root: nn.Module, tree: ModuleTree, calls: dict[str, Value]) -> Instance:
         forward = ForwardWriter(piece, tree, self._expressions).write()
         kind = piece.kind.__name__ if piece.kind else "Part"
         return Instance(key, kind, tuple(self._attributes(piece.path, root, tree, calls)), forward)
@@ -151,7 +160,9 @@ class NetworkWriter:
         self, path: str, root: nn.Module, tree: ModuleTree, calls: dict[str, Value]
     ) -> list[tuple[str, Value]]:
         module = root.get_submodule(path)
-        own = [(name, _own(name, value, module)) for name, value in [*module._parameters.items(), *module._buffers.items()]]
+        own = [
+            (name, _own(name, value, module)) for name, value in [*module._parameters.items(), *module._buffers.items()]
+        ]
         children = [(name, self._value(f"{path}.{name}" if path else name, tree, calls)) for name in tree.names(path)]
         return [(name, value) for name, value in own if value is not None] + children
 

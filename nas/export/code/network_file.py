@@ -77,7 +77,8 @@ def write_network(architecture: Architecture, facts: Facts) -> NetworkFile:
         written = writer.write(network)
         body = _plain_body(written, host.classes)
     else:
-        written = writer.write(network, [*stages, parts.features], [parts.classifier])
+        change = {str(parts.classifier.target): _with_outputs}
+        written = writer.write(network, [*stages, parts.features], [parts.classifier], change)
         body = _body(written, parts, host.classes, network)
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
     environment.filters["literal"] = literal
@@ -146,9 +147,14 @@ def _imports(lines: set[str]) -> str:
     for line in lines - straight:
         module, _, name = line.removeprefix("from ").partition(" import ")
         names.setdefault(module, set()).add(name)
-    every = [*sorted(straight), *(f"from {module} import {', '.join(sorted(names[module]))}" for module in sorted(names))]
+    every = [
+        *sorted(straight),
+        *(f"from {module} import {', '.join(sorted(names[module]))}" for module in sorted(names)),
+    ]
     of_torch = [line.split()[1].partition(".")[0] == "torch" for line in every]
-    parts = ([line for line, is_torch in zip(every, of_torch, strict=True) if is_torch == which] for which in (False, True))
+    parts = (
+        [line for line, is_torch in zip(every, of_torch, strict=True) if is_torch == which] for which in (False, True)
+    )
     return "\n\n".join("\n".join(part) for part in parts)
 
 
@@ -180,15 +186,11 @@ def _plain_body(written: Written, classes: int) -> str:
 def _body(written: Written, parts: Outline, classes: int, network: fx.GraphModule) -> str:
     """Return the class of a classifier: its constructor, and its forward in the parts that timm's models have."""
     path = str(parts.classifier.target)
-    layer = written.calls[path]
-    assert isinstance(layer, Call)
-    flexible = _with_outputs(layer)
-    children = [(name, _with(value, layer, flexible)) for name, value in written.children]
     access = written.tree.reach(path, "")
     given = network.get_submodule(path)
     features = given.in_features if isinstance(given, nn.Linear) else given.in_channels
     lines = [
-        *init_lines([f"num_classes: int = {classes}"], children),
+        *init_lines([f"num_classes: int = {classes}"], written.children),
         "        self.num_classes = num_classes",
         f"        self.num_features = {features}",
         "",
@@ -199,30 +201,19 @@ def _body(written: Written, parts: Outline, classes: int, network: fx.GraphModul
         f"        return {access}",
         "",
         "    def reset_classifier(self, num_classes: int) -> None:",
-        '        """Put an untrained layer for other classes in its place; 0: none, `forward` returns what it reads."""',
-        f"        layer = {render(flexible, 8, 16)}",
+        '        """Put an untrained layer for other classes in its place; 0: `forward` returns what it would read."""',
+        f"        layer = {render(written.calls[path], 8, 16)}",
         f"        {access} = layer if num_classes else nn.Identity()",
         "        self.num_classes = num_classes",
     ]
     return "\n".join(lines)
 
 
-def _with_outputs(layer: Call) -> Call:
+def _with_outputs(layer: Value) -> Value:
     """Return a layer's call with `num_classes` for the number of its outputs."""
+    assert isinstance(layer, Call)
     first, _, *rest = layer.args
     return Call(layer.function, (first, Arg(Name("num_classes")), *rest))
-
-
-def _with(value: Value, layer: Call, other: Call) -> Value:
-    """Return a value with one call in it replaced."""
-    if value is layer:
-        return other
-    if isinstance(value, Items):
-        return Items(tuple(_with(each, layer, other) for each in value.values), value.keys)
-    if isinstance(value, Call):
-        args = tuple(Arg(_with(arg.value, layer, other), arg.name, arg.default, arg.slot) for arg in value.args)
-        return Call(value.function, args)
-    return value
 
 
 def _forward_lines(written: Written, parts: Outline) -> list[str]:

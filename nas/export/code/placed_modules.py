@@ -1,6 +1,7 @@
 """How the attention modules of an architecture are made in a file: by copies of their classes, or of their traces."""
 
 from collections.abc import Callable
+
 from torch import nn
 
 from nas.export.code.errors import CannotWriteError

@@ -158,7 +158,9 @@ class _Cutter:
         inside = set(each.nodes)
         read = (parent for node in each.nodes for parent in node.all_input_nodes)
         each.inputs = list(dict.fromkeys(p for p in read if p not in inside and p.op != "get_attr"))
-        each.outputs = [node for node in each.nodes if any(user not in inside for user in node.users if user in self._used)]
+        each.outputs = [
+            node for node in each.nodes if any(user not in inside for user in node.users if user in self._used)
+        ]
 
     def _holds(self, each: Slice) -> bool:
         """Return whether a slice can be a call."""

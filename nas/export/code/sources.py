@@ -88,7 +88,12 @@ class Sources:
     def _import(self, imported: Imported, name: str) -> str:
         if (imported.module, imported.name) in (("torch.nn", "functional"), ("torch.nn.functional", None)):
             return "F"
-        known = {("torch", "nn"): "nn", ("torch.nn", None): "nn", ("torch", "Tensor"): "Tensor", ("torch", None): "torch"}
+        known = {
+            ("torch", "nn"): "nn",
+            ("torch.nn", None): "nn",
+            ("torch", "Tensor"): "Tensor",
+            ("torch", None): "torch",
+        }
         if (imported.module, imported.name) in known and (name != "torch" or imported.module == "torch"):
             return known[imported.module, imported.name]
         if imported.name is None:
@@ -219,5 +224,7 @@ def _apply(source: bytes, begin: int, end: int, edits: list[Edit]) -> bytes:
 
 def _tidy(text: str) -> str:
     """Take out what comments tell the tools of the place that it comes from."""
+    for name, builtin in _ERRORS.items():
+        text = text.replace(f"{name}:", f"{builtin}:")
     lines = [re.sub(r"\s+# (noqa|type: ignore)\b.*$", "", line) for line in text.strip("\n").splitlines()]
     return "\n".join(line.rstrip() for line in lines).rstrip()

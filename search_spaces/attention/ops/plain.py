@@ -159,9 +159,9 @@ def convolve(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> Te
     span = [geometry.dilation[axis] * (weight.shape[2 + axis] - 1) for axis in (0, 1)]
     height, width = ((padded.shape[2 + axis] - span[axis] - 1) // geometry.stride[axis] + 1 for axis in (0, 1))
     # (groups, C2 / groups, J, C1 / groups / J, h, w) -> (groups J C2 / groups, C1 / groups / J, h, w)
-    blocks = weight.unflatten(1, (num_blocks, -1)).unflatten(0, (groups, -1))
+    blocks = torch.unflatten(torch.unflatten(weight, 1, (num_blocks, -1)), 0, (groups, -1))
     slices = blocks.transpose(1, 2).flatten(0, 2).to(x.dtype)
-    factors = scale.unflatten(1, (groups, -1)).transpose(2, 3).to(x.dtype)  # (N, groups, J, C2 / groups, h, w)
+    factors = torch.unflatten(scale, 1, (groups, -1)).transpose(2, 3).to(x.dtype)  # (N, groups, J, C2 / groups, h, w)
     terms = []
     for i in range(weight.shape[2]):
         for j in range(weight.shape[3]):
@@ -170,7 +170,7 @@ def convolve(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> Te
             one_by_one = slices[:, :, i : i + 1, j : j + 1]
             maps = functional.conv2d(shifted, one_by_one, None, (down, right), groups=groups * num_blocks)
             factor = factors[..., i, j, None, None]
-            terms.append((maps.unflatten(1, factor.shape[1:4]) * factor).sum(2).flatten(1, 2))
+            terms.append((torch.unflatten(maps, 1, factor.shape[1:4]) * factor).sum(2).flatten(1, 2))
     return torch.stack(terms).sum(0)
 
 

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
 from search_spaces import InputError
@@ -46,6 +47,12 @@ def describe_device(device: torch.device) -> str:
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
     return f"{_cpu_name()}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def describe_versions(device: torch.device) -> dict[str, str]:
+    """Return the versions that a result on the device may depend on."""
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    return versions | ({"cuda": str(torch.version.cuda)} if device.type == "cuda" else {})
 
 
 @contextmanager

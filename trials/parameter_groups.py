@@ -17,12 +17,17 @@ FACTOR = "lr_factor"
 
 
 def parameter_groups(
-    model: nn.Module, placed: Collection[str], *, weight_decay: float, norm_weight_decay: bool, attention_lr: float
+    model: nn.Module,
+    placed: Collection[str],
+    *,
+    weight_decay: float,
+    norm_weight_decay: bool,
+    attention_lr: float,
 ) -> list[dict[str, Any]]:
     """Return the groups of an optimiser; parameters keep their order within a group.
 
     Args:
-        model: what is trained.
+        model: what is trained; its frozen parameters are left out.
         placed: names of the parameters whose rate is multiplied by `attention_lr`.
         weight_decay: of all parameters, or
         norm_weight_decay: if this is false, of those with two dimensions or more: neither of norms and biases nor of
@@ -31,6 +36,8 @@ def parameter_groups(
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         factor = attention_lr if name in placed else 1.0
         decay = weight_decay if norm_weight_decay or parameter.ndim > 1 else 0.0
         groups.setdefault((factor, decay), []).append(parameter)

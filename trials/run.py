@@ -1,6 +1,5 @@
 """One trial: train and measure one architecture with one seed, and answer with a record whatever happens."""
 
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,12 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 
-import numpy as np
 import torch
 
 from search_spaces import Architecture, Cost, measure_cost
 from trials.checkpoint import Checkpoints
-from trials.devices import describe_device, free_memory, seeded
+from trials.devices import describe_device, describe_versions, free_memory, seeded
 from trials.failure import Failure, failure_of, in_one_line, traceback_of
 from trials.memory import PeakMemory
 from trials.record import EpochResult, TrialRecord
@@ -189,7 +187,7 @@ def _write_record(
         num_validation=len(trial.validation_index),
         num_test=len(trial.dataset.test_labels),
         data_sha256=trial.dataset.sha256,
-        versions=_versions(trial.device),
+        versions=describe_versions(trial.device),
         started_at=started_at,
     )
 
@@ -206,8 +204,3 @@ def _score(trial: Trial, found: Findings) -> Score | None:
         loss=fmean(result.loss for result in last),
         miou=fmean(mious) if mious else None,
     )
-
-
-def _versions(device: torch.device) -> dict[str, str]:
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
-    return versions | ({"cuda": str(torch.version.cuda)} if device.type == "cuda" else {})

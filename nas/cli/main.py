@@ -12,6 +12,7 @@ from nas.cli import (
     compare_command,
     export_command,
     host_commands,
+    retrain_command,
     study_commands,
     transfer_command,
 )
@@ -32,6 +33,7 @@ for commands in (
     analysis_command,
     architecture_commands,
     transfer_command,
+    retrain_command,
     host_commands,
     catalogue_commands,
 ):

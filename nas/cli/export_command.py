@@ -7,11 +7,26 @@ from typing import Annotated
 import typer
 
 from nas.cli.output import AsJson, print_json, print_lines
-from nas.export import ALL, DEFAULT_FORMATS, FORMATS, KNEE, Exported, Wanted, export_study
+from nas.export import (
+    ALL,
+    DEFAULT_FORMATS,
+    FORMATS,
+    KNEE,
+    Exported,
+    Wanted,
+    export_retrained,
+    export_study,
+    is_retrained,
+)
 from nas.view import open_study
+from search_spaces.errors import InputError
 
 Study = Annotated[
-    str, typer.Argument(metavar="STUDY", help="The study's folder, e.g. studies/quickstart, or URL#name of a database.")
+    str,
+    typer.Argument(
+        metavar="STUDY|FOLDER",
+        help="The study's folder, e.g. studies/quickstart, or URL#name of a database; or a folder of nas retrain.",
+    ),
 ]
 Pick = Annotated[str, typer.Option(help="knee, best-accuracy, best-miou, an architecture's id, or a trial's number.")]
 Formats = Annotated[
@@ -42,17 +57,22 @@ def export(
 ) -> None:
     """Export a network: code that needs torch alone, ONNX, 8 bits, ...; each checked against the trained network."""
     wanted = Wanted(tuple(formats) if formats else DEFAULT_FORMATS, accuracy)
-    result = export_study(open_study(study), study, pick, out, wanted, data_dir=data_dir)
+    if is_retrained(study):
+        if pick != KNEE:
+            raise InputError(f"{study} holds one network, so that there is nothing to pick; leave --pick out")
+        result = export_retrained(Path(study), out, wanted, data_dir=data_dir)
+    else:
+        result = export_study(open_study(study), study, pick, out, wanted, data_dir=data_dir)
     if as_json:
         print_json(result.to_dict())
     else:
-        _print(result, pick)
+        _print(result, "" if is_retrained(study) else f" ({pick})")
     if formats and result.failed:
         raise typer.Exit(1)
 
 
 def _print(result: Exported, pick: str) -> None:
-    print_lines(f"exported {result.architecture_id} ({pick}) to {result.folder}")
+    print_lines(f"exported {result.architecture_id}{pick} to {result.folder}")
     for line in result.checked:
         print_lines(f"  checked: {line}")
     if result.accuracy:

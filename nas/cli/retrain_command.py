@@ -60,9 +60,7 @@ def retrain_command(
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and augmentation.")] = 0,
     epochs: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="For so many epochs; its milestones move along.", show_default="the recipe's"
-        ),
+        typer.Option(min=1, help="For so many epochs; its milestones move along.", show_default="the recipe's"),
     ] = None,
     accumulation: Annotated[
         int | None, typer.Option(min=1, help="Parts of each process's share of a batch, for want of memory.")

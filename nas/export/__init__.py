@@ -1,8 +1,9 @@
 """Exporting trained networks in the formats that people deploy."""
 
 from nas.export.errors import ExportError
-from nas.export.exporting import DEFAULT_FORMATS, Exported, Wanted, export, export_study
+from nas.export.exporting import DEFAULT_FORMATS, Exported, Wanted, export, export_retrained, export_study
 from nas.export.formats import ALL, FORMATS
+from nas.export.from_retrained import is_retrained
 from nas.export.picking import KNEE, kept_training, pick_network
 from nas.export.trained import Recorded, Trained, TrainedImages
 
@@ -18,7 +19,9 @@ __all__ = [
     "TrainedImages",
     "Wanted",
     "export",
+    "export_retrained",
     "export_study",
+    "is_retrained",
     "kept_training",
     "pick_network",
 ]

@@ -12,6 +12,7 @@ from typing import Any
 from nas.export.accuracy import Rescored, rescore
 from nas.export.base_files import ARCHITECTURE, README, rendered, write_base
 from nas.export.formats import FORMATS, chosen, write_formats
+from nas.export.from_retrained import trained_of_folder
 from nas.export.from_study import trained_of_study
 from nas.export.int8_format import INT8, Quantised
 from nas.export.latency_table import BATCH_SIZES, Timed, write_latency
@@ -94,6 +95,14 @@ def export_study(
     """
     trained = trained_of_study(view, study, pick, data_dir)
     return export(trained, out or Path("exports") / f"{view.name}-{trained.architecture.id}", wanted or Wanted())
+
+
+def export_retrained(
+    folder: Path, out: Path | None = None, wanted: Wanted | None = None, *, data_dir: str | None = None
+) -> Exported:
+    """Export the network of a folder that `nas retrain` has written; arguments and errors as of `export_study`."""
+    trained = trained_of_folder(folder, data_dir)
+    return export(trained, out or Path("exports") / f"{folder.name}-{trained.architecture.id}", wanted or Wanted())
 
 
 def export(trained: Trained, out: Path, wanted: Wanted) -> Exported:

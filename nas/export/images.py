@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from nas.export.retrained_images import RetrainedImages
 from nas.export.study_images import StudyImages
 from nas.export.trained import TrainedImages
 
-_KINDS = {"study": StudyImages}
+_KINDS: dict[str, type[StudyImages] | type[RetrainedImages]] = {"study": StudyImages, "retrained": RetrainedImages}
 
 
 def identify(images: TrainedImages) -> dict[str, Any]:

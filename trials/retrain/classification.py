@@ -99,6 +99,10 @@ class Classification:
         source = self._source
         return {name: json.dumps(getattr(source, name)) for name in ("classes", "mean", "std")}
 
+    def held_out(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the images that are scored, normalised, with their classes."""
+        return self._source.scored()
+
     def build(self) -> nn.Module:
         """Return the untrained network."""
         return self._setting.architecture.build(self._setting.seed)

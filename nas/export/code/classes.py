@@ -71,8 +71,9 @@ def _class_name(instance: Instance, more: Sequence[str]) -> str:
         name for name in more if not name.isdigit() and len(more) < 4
     ]
     strides = (each for _, value in instance.children for each, slot in _slots(value) if slot == "stride")
-    down = "Down" if any(stride not in (1, None) for stride in strides) else ""
-    return instance.kind.strip("_") + down + "".join(_camel(word) for word in words[:3])
+    if any(stride not in (1, None) for stride in strides) and "downsample" not in words:
+        words.insert(0, "down")
+    return instance.kind.strip("_") + "".join(_camel(word) for word in words[:3])
 
 
 def _slots(value: Value) -> list[tuple[Any, str]]:
@@ -156,7 +157,11 @@ def init_lines(parameters: Sequence[str], children: Sequence[tuple[str, Value]])
     """Return the lines of a constructor."""
     lines = [signature("__init__", ["self", *parameters], "None", 4), "        super().__init__()"]
     for name, value in children:
-        lines.append(f"        self.{name} = {render(value, 8, 8 + len(f'self.{name} = '))}")
+        if name.isidentifier():
+            lines.append(f"        self.{name} = {render(value, 8, 8 + len(f'self.{name} = '))}")
+        else:
+            added = Call("self.add_module", (Arg(Literal(name)), Arg(value)))
+            lines.append(f"        {render(added, 8, 8)}")
     return lines
 
 

@@ -62,11 +62,11 @@ class ModuleTree:
         text, at = "self", start
         for name in rest.split("."):
             if self.is_class(at) or at in self.whole or self._in_whole(at):
-                text += f".{name}"
+                text += f".{name}" if name.isidentifier() else f'.get_submodule("{name}")'
             elif self.is_list(at):
                 text += f"[{name}]"
             elif self.is_sequence(at):
-                text += f".{name}"
+                text += f".{name}" if name.isidentifier() else f"[{self.names(at).index(name)}]"
             else:
                 text += f'["{name}"]'
             at = f"{at}.{name}" if at else name

@@ -202,8 +202,10 @@ def _body(written: Written, parts: Outline, classes: int, network: fx.GraphModul
         "",
         "    def reset_classifier(self, num_classes: int) -> None:",
         '        """Put an untrained layer for other classes in its place; 0: `forward` returns what it would read."""',
-        f"        layer = {render(written.calls[path], 8, 16)}",
-        f"        {access} = layer if num_classes else nn.Identity()",
+        "        if num_classes:",
+        f"            {access} = {render(written.calls[path], 12, 15 + len(access))}",
+        "        else:",
+        f"            {access} = nn.Identity()",
         "        self.num_classes = num_classes",
     ]
     return "\n".join(lines)

@@ -17,19 +17,29 @@ from torch import Tensor
 from nas.export.errors import ExportError
 
 
-def run_part(part: str, folder: Path, images: Tensor) -> dict[str, Tensor]:
-    """Return what a part of an export computes from images (see `probe`).
+def run_parts(parts: Sequence[str], folder: Path, images: Tensor) -> dict[str, dict[str, Tensor]]:
+    """Return what parts of an export compute from images, all in one process (see `probe`).
 
     Raises:
-        ExportError: it cannot be loaded or run.
+        ExportError: one cannot be loaded or run.
     """
     with tempfile.TemporaryDirectory() as scratch:
         inputs, outputs = Path(scratch) / "inputs", Path(scratch) / "outputs"
         save_file({"images": images.contiguous()}, inputs)
         script = files("nas").joinpath("export", "probe.py")
-        places = _places() if part == "model" else []
-        _run(["-I", str(script), part, str(folder.resolve()), str(inputs), str(outputs), *places], part)
-        return load_file(outputs)
+        places = _places() if "model" in parts else _place_of("mmengine") if "mmdet" in parts else []
+        named = ",".join(parts)
+        _run(["-I", str(script), named, str(folder.resolve()), str(inputs), str(outputs), *places], named)
+        found: dict[str, dict[str, Tensor]] = {part: {} for part in parts}
+        for name, value in load_file(outputs).items():
+            part, _, what = name.partition("/")
+            found[part][what] = value
+        return found
+
+
+def run_part(part: str, folder: Path, images: Tensor) -> dict[str, Tensor]:
+    """Return what one part computes. Raises as `run_parts`."""
+    return run_parts([part], folder, images)[part]
 
 
 def run_module(module: str, *arguments: str) -> Any:
@@ -60,7 +70,12 @@ def _run(arguments: Sequence[str], what: str, path: Sequence[str] = ()) -> str:
 
 def _places() -> list[str]:
     """Return where this process imports from: the package may lie in a folder that was only added here."""
-    found = importlib.util.find_spec("search_spaces")
+    return [*_place_of("search_spaces"), *(each for each in sys.path if each), os.getcwd()]
+
+
+def _place_of(package: str) -> list[str]:
+    """Return the folder that a package is imported from."""
+    found = importlib.util.find_spec(package)
     assert found is not None
     assert found.origin is not None
-    return [str(Path(found.origin).parents[1]), *(each for each in sys.path if each), os.getcwd()]
+    return [str(Path(found.origin).parents[1])]

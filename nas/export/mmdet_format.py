@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nas.export.code.network_file import NetworkFile, builder_name
 from nas.export.errors import ExportError
-from nas.export.fresh_process import run_part
+from nas.export.fresh_process import run_parts
 from nas.export.network_format import NETWORK, network_file
 from nas.export.workshop import Workshop
 
@@ -30,7 +30,12 @@ def write_mmdet(shop: Workshop) -> list[str]:
         raise ExportError(f"{shop.host.name} has fewer than two stages at different resolutions")
     torch.save(shop.network.state_dict(), shop.folder / WEIGHTS)
     _render(shop, file)
-    return [_check(shop, file), *_check_registered(shop, file)]
+    has_mmengine = importlib.util.find_spec("mmengine") is not None
+    try:
+        found = run_parts(["stages", *(["mmdet"] if has_mmengine else [])], shop.folder, shop.images(2))
+    except ExportError as error:
+        raise ExportError(f"it does not run as a backbone, on images of its size and of others: {error}") from None
+    return [_check(shop, file, found["stages"]), _check_registered(file, found["stages"], found.get("mmdet"))]
 
 
 def backbone_class(shop: Workshop) -> str:
@@ -54,13 +59,8 @@ def _render(shop: Workshop, file: NetworkFile) -> None:
         (shop.folder / name).write_text(environment.from_string(text).render(facts))
 
 
-def _check(shop: Workshop, file: NetworkFile) -> str:
+def _check(shop: Workshop, file: NetworkFile, found: dict[str, Tensor]) -> str:
     """Check channels and sizes of the maps, also for an image of another size."""
-    images = shop.images(2)
-    try:
-        found = run_part("stages", shop.folder, images)
-    except ExportError as error:
-        raise ExportError(f"as a backbone it must read images of other sizes than its own: {error}") from None
     for number, (channels, stride) in enumerate(zip(file.channels, file.strides, strict=True)):
         each, larger = found[f"stage{number}"], found[f"larger{number}"]
         if each.shape[1] != channels or larger.shape[1] != channels:
@@ -70,16 +70,11 @@ def _check(shop: Workshop, file: NetworkFile) -> str:
     return f"{NETWORK}: stages of {', '.join(map(str, file.channels))} channels, also on larger images"
 
 
-def _check_registered(shop: Workshop, file: NetworkFile) -> list[str]:
-    """Build it through the registry, where mmengine is installed, and compare its maps."""
-    if importlib.util.find_spec("mmengine") is None:
-        return [f"{BACKBONE}: not built through a registry, since mmengine is not installed"]
-    images = shop.images(2)
-    maps = run_part("stages", shop.folder, images)
-    built = run_part("mmdet", shop.folder, images)
-    wanted: list[Tensor] = [maps[f"stage{number}"] for number in range(len(file.channels))]
-    if len(built) != len(wanted) or not all(
-        torch.equal(built[f"stage{number}"], each) for number, each in enumerate(wanted)
-    ):
+def _check_registered(file: NetworkFile, maps: dict[str, Tensor], built: dict[str, Tensor] | None) -> str:
+    """Compare the maps of the backbone that mmengine's registry has built, where it is installed."""
+    if built is None:
+        return f"{BACKBONE}: not built through a registry, since mmengine is not installed"
+    names = [f"stage{number}" for number in range(len(file.channels))]
+    if list(built) != names or not all(torch.equal(built[name], maps[name]) for name in names):
         raise ExportError(f"{BACKBONE} built through the registry gives other maps than {NETWORK}")
-    return [f"{BACKBONE}: built through mmengine's registry with its weights, the maps are those of {NETWORK}"]
+    return f"{BACKBONE}: built through mmengine's registry with its weights, the maps are those of {NETWORK}"

@@ -1,11 +1,12 @@
 """The network as a file of Python that needs torch alone, as torchvision and timm have their models."""
 
 import torch
+from torch import Tensor
 
 from nas.export.code import CannotWriteError
 from nas.export.code.network_file import Facts, NetworkFile, write_network
 from nas.export.errors import ExportError
-from nas.export.fresh_process import run_part
+from nas.export.fresh_process import run_parts
 from nas.export.workshop import Workshop, compare
 
 NETWORK, WEIGHTS = "network.py", "weights.safetensors"
@@ -30,12 +31,13 @@ def write_network_file(shop: Workshop) -> list[str]:
     """Write it, and return what was checked. Raises ExportError."""
     file = network_file(shop)
     (shop.folder / NETWORK).write_text(file.text)
-    images = shop.images(3)
-    checked = [shop.compare(f"{NETWORK} with {WEIGHTS}", run_part("network", shop.folder, images)["logits"], images)]
-    checked.append(_check_training(shop))
-    if file.is_classifier:
-        checked += _check_timm(shop)
-    return checked
+    images = shop.images(8)
+    found = run_parts(["network", "training", *(["timm"] if file.is_classifier else [])], shop.folder, images)
+    checked = [
+        shop.compare(f"{NETWORK} with {WEIGHTS}", found["network"]["logits"], images),
+        _check_training(shop, found["training"]["logits"], images),
+    ]
+    return checked + _check_timm(shop, found.get("timm", {}), images)
 
 
 def _num_params(shop: Workshop) -> int:
@@ -74,26 +76,23 @@ def _wrapped(line: str, width: int = 116) -> str:
     return "\n".join((indent + each).rstrip() for each in lines)
 
 
-def _check_training(shop: Workshop) -> str:
+def _check_training(shop: Workshop, found: Tensor, images: Tensor) -> str:
     """Compare it in training mode: batch norms, dropout and stochastic depth have to live."""
-    images = shop.images(8)
     expected = shop.trained.architecture.build()
     expected.load_state_dict(shop.network.state_dict())
     expected.train()
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         wanted = expected(images)
-    found = run_part("training", shop.folder, images)["logits"]
     # Batch statistics of few values carry rounding far: where it is not equal, an order of magnitude is enough to tell
     # dropout that is missing from sums in another order.
     return compare(f"{NETWORK} in training mode", found, wanted, tolerance=1e-2)
 
 
-def _check_timm(shop: Workshop) -> list[str]:
-    images = shop.images(2)
-    found = run_part("timm", shop.folder, images)
+def _check_timm(shop: Workshop, found: dict[str, Tensor], images: Tensor) -> list[str]:
+    """Compare what timm makes of it; nothing where timm is not installed."""
     if not found:
         return []
-    if found["other"].shape != (2, 3):
+    if found["other"].shape != (len(images), 3):
         raise ExportError(f"timm.create_model(num_classes=3) of {NETWORK} answers {tuple(found['other'].shape)}")
     return [shop.compare(f"{NETWORK} by timm.create_model", found["logits"], images)]

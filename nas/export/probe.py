@@ -3,9 +3,9 @@
 Run as a script, isolated, with modules of this package made impossible to import unless the part needs them. It
 imports nothing of the package itself.
 
-    python -I probe.py PART FOLDER INPUTS OUTPUTS [PLACE ...]
+    python -I probe.py PART[,PART...] FOLDER INPUTS OUTPUTS [PLACE ...]
 
-PART: one of `PARTS`. INPUTS and OUTPUTS are files of safetensors:
+PART: of `PARTS`. INPUTS and OUTPUTS are files of safetensors:
 `images`, and what was computed from them. PLACE: where the package may be imported from (`model` only).
 """
 
@@ -36,6 +36,8 @@ class Forbidden:
 def _network(folder: Path) -> Any:
     """Import `network.py` and return the module."""
     sys.meta_path.insert(0, Forbidden())
+    if "network" in sys.modules:
+        return sys.modules["network"]
     spec = importlib.util.spec_from_file_location("network", folder / "network.py")
     assert spec is not None
     assert spec.loader is not None
@@ -124,12 +126,16 @@ PARTS: dict[str, Callable[[Path, Tensor], dict[str, Tensor]]] = {
 }
 
 
-def main(part: str, folder: str, inputs: str, outputs: str, *places: str) -> None:
-    """Run one part."""
+def main(parts: str, folder: str, inputs: str, outputs: str, *places: str) -> None:
+    """Run parts one after the other."""
     sys.path[:0] = places
     images = load_file(inputs)["images"]
     with torch.no_grad():
-        found = PARTS[part](Path(folder), images)
+        found = {
+            f"{part}/{name}": value
+            for part in parts.split(",")
+            for name, value in PARTS[part](Path(folder), images.clone()).items()
+        }
     save_file({name: value.contiguous().clone() for name, value in found.items()}, outputs)
 
 

@@ -10,6 +10,7 @@ from nas.cli import (
     architecture_commands,
     catalogue_commands,
     compare_command,
+    export_command,
     host_commands,
     retrain_command,
     scenes_command,
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 for commands in (
     study_commands,
+    export_command,
     compare_command,
     analysis_command,
     architecture_commands,

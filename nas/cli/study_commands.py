@@ -1,7 +1,6 @@
-"""Commands about a study: search, status, report, export."""
+"""Commands about a study: search, status, report."""
 
 import shlex
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +15,6 @@ from nas.cli.plugins_option import plugins_as_typed
 from nas.collection import no_collection
 from nas.driver import Outcome
 from nas.driver import search as run_search
-from nas.export import export_study
 from nas.progress import Watcher
 from nas.study_home import ANALYSIS, find_study
 from nas.view import open_study, read_view
@@ -29,7 +27,7 @@ StudyArgument = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (search, status, report, export):
+    for command in (search, status, report):
         app.command()(command)
 
 
@@ -160,23 +158,3 @@ def report(
         return
     print_front(view)
     print_lines("", f"report:  {page}")
-
-
-def export(
-    study: StudyArgument,
-    pick: Annotated[
-        str, typer.Option(help="knee, best-accuracy, best-miou, an architecture's id, or a trial's number.")
-    ] = "knee",
-    out: Annotated[Path | None, typer.Option(help="The folder to write.", show_default="exports/<study>-<id>")] = None,
-    program: Annotated[bool, typer.Option("--torch-export", help="Add a torch.export program.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Export a network of the front: YAML, weights, code that loads them; each checked against the trained network."""
-    result = export_study(open_study(study), study, pick, out, with_program=program)
-    if as_json:
-        print_json({"folder": str(result.folder), "id": result.architecture_id, "checked": result.checked})
-        return
-    print_lines(f"exported {result.architecture_id} ({pick}) to {result.folder}")
-    for line in result.checked:
-        print_lines(f"  checked: {line}")
-    print_lines("try:", f"  {sys.executable} {result.folder / 'model.py'}")

@@ -72,7 +72,6 @@ class Classification:
         if setting.backbone is not None:
             raise InputError("--backbone is for recipes of detection and segmentation: classifiers start from scratch")
         self._recipe, self._setting = recipe, setting
-        self.architecture = setting.architecture
         data = recipe.data
         self._source: Source = (
             DiskImages(data, recipe, setting)
@@ -106,6 +105,10 @@ class Classification:
         """The names of the classes, and what images are normalised with."""
         source = self._source
         return {name: json.dumps(getattr(source, name)) for name in ("classes", "mean", "std")}
+
+    def held_out(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the images that are scored, normalised, with their classes."""
+        return self._source.scored()
 
     def build(self) -> nn.Module:
         """Return the untrained network."""

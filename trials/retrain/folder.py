@@ -72,12 +72,15 @@ class Folder:
                     f"{self.path} holds a training of another {' and '.join(other)}; give another --out, or remove "
                     "that folder"
                 )
-            return
-        if any(item.name != _LOCK for item in self.path.iterdir()):
+        elif any(not item.name.startswith(".") for item in self.path.iterdir()):
             raise InputError(f"{self.path} is not empty, and not the folder of a retraining; give another --out")
-        _write_text(self.path / ARCHITECTURE, built.to_yaml())
-        _write_text(self.path / RECIPE, dump_yaml(self._job.recipe.to_dict()))
-        _write_text(file, json.dumps(dict(identity), indent=2))
+        else:
+            _write_text(file, json.dumps(dict(identity), indent=2))
+        # After the identity, and wherever one is missing: a kill may fall between any two of them.
+        texts = {ARCHITECTURE: built.to_yaml(), RECIPE: dump_yaml(self._job.recipe.to_dict())}
+        for name, text in texts.items():
+            if not (self.path / name).exists():
+                _write_text(self.path / name, text)
 
     def shelf(self, identity: Mapping[str, str]) -> Shelf:
         """Return the checkpoints."""

@@ -151,6 +151,15 @@ def test_the_folder_of_another_training_is_refused_by_what_differs(tmp_path: Pat
         run_here(toy_job(tmp_path / "foreign"))
 
 
+def test_a_kill_before_the_first_step_is_no_reason_to_refuse_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(StoppedTrainingError):
+        run_here(toy_job(tmp_path), on_epoch=stop_after(1))
+    for name in ("architecture.yaml", "recipe.yaml"):
+        (tmp_path / name).unlink()  # as if it had been killed before they were written
+    assert run_here(toy_job(tmp_path)).runs == 2
+    assert (tmp_path / "architecture.yaml").exists()
+
+
 def test_a_second_training_in_the_same_folder_is_kept_out(tmp_path: Path) -> None:
     job, refused = toy_job(tmp_path), []
 

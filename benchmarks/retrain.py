@@ -183,7 +183,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as drawn:
         folder = given.data_dir or Path(drawn)
         if given.data_dir is None:
-            make_imagenet(folder, classes=10, train=100, val=4)
+            make_imagenet(folder, classes=10, train=40, val=4)
         bench = Bench(folder, given)
         turns = bench.turns()
         rounds = [{name: turn() for name, turn in turns.items()} for _ in range(given.rounds + 1)][1:]

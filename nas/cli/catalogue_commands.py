@@ -1,6 +1,7 @@
 """Commands about what there is: attention modules, and the files' schemas."""
 
 import json
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import typer
@@ -10,15 +11,16 @@ from nas.experiment import ExperimentConfig
 from search_spaces.architecture import ArchitectureConfig
 from search_spaces.attention import entry, names
 from search_spaces.attention.timm_layers import timm_names, unavailable_timm_layers
-from search_spaces.config import Config
 from search_spaces.cost import typical_params
 from search_spaces.errors import InputError
 from search_spaces.space.space_config import SpaceConfig
+from trials.retrain.recipes import recipe_schema
 
-_FILES: dict[str, type[Config]] = {
-    "experiment": ExperimentConfig,
-    "space": SpaceConfig,
-    "architecture": ArchitectureConfig,
+_FILES: dict[str, Callable[[], dict[str, Any]]] = {
+    "experiment": ExperimentConfig.model_json_schema,
+    "space": SpaceConfig.model_json_schema,
+    "architecture": ArchitectureConfig.model_json_schema,
+    "recipe": recipe_schema,
 }
 
 _TIMM = "timm"
@@ -91,7 +93,7 @@ def _params(name: str, channels: int) -> int | None:
 
 
 def schema(
-    what: Annotated[Literal["experiment", "space", "architecture"], typer.Argument()] = "experiment",
+    what: Annotated[Literal["experiment", "space", "architecture", "recipe"], typer.Argument()] = "experiment",
 ) -> None:
     """Print the JSON Schema of a file, for editors that complete and check YAML."""
-    print_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **_FILES[what].model_json_schema()})
+    print_json({"$schema": "https://json-schema.org/draft/2020-12/schema", **_FILES[what]()})

@@ -1,5 +1,6 @@
 """The command that trains a network in full, and scores it again."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,6 +92,8 @@ def retrain_command(
     except DivergedError as error:
         typer.echo(f"nas: {error}", err=True)
         raise typer.Exit(1) from None
+    if os.environ.get("RANK", "0") != "0":
+        return  # torchrun has started this command itself, several times
     if as_json:
         print_json(record.to_dict())
     else:

@@ -77,7 +77,7 @@ class Classification:
             if isinstance(data, ImageNetConfig)
             else MemoryImages(data, recipe, setting)
         )
-        self._mixer = Mixer(recipe.augment, len(self._source.classes), setting.seed, recipe.epochs)
+        self._mixer = Mixer(recipe.augment, len(self._source.classes), setting.seed, recipe.num_epochs)
 
     @property
     def split(self) -> str:

@@ -137,7 +137,7 @@ class ClassificationRecipe(Recipe):
     augment: AugmentConfig = AugmentConfig()
     """What else happens to training images."""
     loss: LossConfig = LossConfig()
-    """What is minimised."""
+    """What the training minimises."""
 
     @model_validator(mode="after")
     def _fits(self) -> "ClassificationRecipe":
@@ -146,6 +146,12 @@ class ClassificationRecipe(Recipe):
         if isinstance(self.data, MemoryConfig) and self.crop != CropConfig():
             raise InputError("`crop` is for images on disk; those in memory are shifted by `data: {crop_padding: ...}`")
         return self
+
+    @property
+    def num_epochs(self) -> int:
+        """Passes over the training images."""
+        assert self.epochs is not None
+        return self.epochs
 
     def prepare(self, setting: Setting) -> "Task[Images]":
         """Return the classification in one process of the training. Raises InputError."""

@@ -23,10 +23,10 @@ class Mixer:
         augment: which mixtures.
         num_classes: of the data.
         seed: of the training.
-        epochs: of the training, never None; the last `unmixed_epochs` of them are without.
+        epochs: of the training; the last `unmixed_epochs` of them are without.
     """
 
-    def __init__(self, augment: AugmentConfig, num_classes: int, seed: int, epochs: int | None) -> None:
+    def __init__(self, augment: AugmentConfig, num_classes: int, seed: int, epochs: int) -> None:
         mixtures: list[Mix] = []
         if augment.mixup:
             mixtures.append(v2.MixUp(alpha=augment.mixup, num_classes=num_classes))
@@ -34,7 +34,7 @@ class Mixer:
             mixtures.append(v2.CutMix(alpha=augment.cutmix, num_classes=num_classes))
         self._mix: Mix | None = v2.RandomChoice(mixtures) if mixtures else None
         self._seed = seed
-        self._last = (epochs or 0) - augment.unmixed_epochs
+        self._last = epochs - augment.unmixed_epochs
 
     def __call__(self, x_BCHW: Tensor, labels: Tensor, epoch: int, first_slot: int) -> tuple[Tensor, Tensor]:
         """Return the images and their targets: classes (B,) as they are, or after a mixture shares (B, K)."""

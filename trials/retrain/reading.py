@@ -69,7 +69,7 @@ def read_ahead(
         pin_memory: have the tensors where CUDA copies them from without waiting.
 
     Raises:
-        InputError: `read` raised it.
+        InputError: `read` raised it, or a worker was killed.
     """
     loader: DataLoader[Any] = DataLoader(
         _Parts(read, parts),
@@ -80,7 +80,17 @@ def read_ahead(
         worker_init_fn=_leave_signals,
         generator=torch.Generator(),  # else the loader draws a seed for its workers from the global one
     )
-    for item in loader:
+    items = iter(loader)
+    while True:
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            told = "a process that reads images was killed, as when memory runs out; give fewer --workers"
+            raise InputError(f"{told} ({error})") from None
         if isinstance(item, _Refused):
             raise InputError(item.message)
         yield item

@@ -1,6 +1,9 @@
 """Recipes by name or path; each task has its class here."""
 
 from pathlib import Path
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
 
 from search_spaces.errors import unknown
 from search_spaces.shipped import find_file, shipped_names
@@ -42,6 +45,12 @@ def parse_recipe(document: Document) -> Recipe:
     if data["task"] not in TASKS:
         raise document.error(("task",), str(unknown("task", str(data["task"]), TASKS)))
     return validate(TASKS[data["task"]], document)
+
+
+def recipe_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a recipe, whatever its task."""
+    by_task, shared = models_json_schema([(recipe, "validation") for recipe in TASKS.values()])
+    return {"anyOf": list(by_task.values()), **shared}
 
 
 def recipe_name(name: str) -> str:

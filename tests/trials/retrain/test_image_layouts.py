@@ -1,6 +1,8 @@
 """The layouts that ImageNet may lie in: folders, published archives, WebDataset shards."""
 
 import io
+import os
+import signal
 import tarfile
 from pathlib import Path
 
@@ -159,6 +161,17 @@ def test_workers_give_what_one_process_gives_in_the_same_order_and_draw_nothing(
     assert [tensor.tolist() for tensor in helped] == [tensor.tolist() for tensor in alone]
     assert alone[3].tolist() == [12, 14]
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_reader_that_is_killed_is_told_with_what_may_help() -> None:
+    parts = [Part(1, range(1), np.arange(1))]
+    with pytest.raises(InputError, match=r"a process that reads images was killed, .* give fewer --workers"):
+        list(read_ahead(killed, parts, 1))
+
+
+def killed(_: Part) -> torch.Tensor:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("not reached")
 
 
 def doubled(part: Part) -> torch.Tensor:

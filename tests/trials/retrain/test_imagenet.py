@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from make_imagenet import make_imagenet, wnid
 from toy_task import forked, history_of
 
@@ -112,6 +113,8 @@ def test_a_batch_that_cannot_be_divided_is_refused(tmp_path: Path, images: Path)
         InputError, match=r"`batch_size: 16` cannot be divided among 1 processes with `accumulation: 3`"
     ):
         retrain(job(tmp_path, images, recipe("accumulation: 3\n")))
+    with pytest.raises(InputError, match=r"among 3 processes with `accumulation: 1`: .* must divide 16"):
+        retrain(job(tmp_path, images), processes=3)
 
 
 def test_a_cache_trains_on_the_same_images_scaled_once(tmp_path: Path) -> None:
@@ -130,3 +133,31 @@ def test_repeated_augmentation_shows_fewer_images_more_often(tmp_path: Path, ima
     text = RECIPE.replace("unmixed_epochs: 2", "unmixed_epochs: 2, repeats: 4").replace("epochs: 4", "epochs: 2")
     record = retrain(job(tmp_path, images, parse_recipe(parse_yaml(text))))
     assert record.history[0].step == 64 // 16  # as many steps as without
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_images_are_decoded_by_a_gpu(tmp_path: Path, images: Path) -> None:
+    text = RECIPE.replace("source: imagenet", "source: imagenet, decoder: nvjpeg")
+    asked = Job(ARCHITECTURE, parse_recipe(parse_yaml(text)), "tests", 0, tmp_path, images, device="cuda")
+    record = retrain(asked)
+    assert record.metrics["top1"] > 1 / 4
+    assert evaluate_retrained(tmp_path, images, device="cuda")["top1"] == record.metrics["top1"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices")
+def test_two_gpus_have_the_loss_curve_of_one_with_twice_the_parts(tmp_path: Path, images: Path) -> None:
+    plain = RECIPE.replace("trivialaugment, erasing: 0.1", "none")
+    curves = []
+    for processes, more in ((2, ""), (1, "accumulation: 2\n")):
+        chosen, out = parse_recipe(parse_yaml(plain + more)), tmp_path / str(processes)
+        retrain(Job(ARCHITECTURE, chosen, "tests", 0, out, images, device="cuda"), processes=processes)
+        curves.append([epoch["train_loss"] for epoch in history_of(out)])
+    assert curves[0] == pytest.approx(curves[1], rel=1e-2)  # kernels may add up in another order
+
+
+def test_nvjpeg_needs_a_gpu(tmp_path: Path, images: Path) -> None:
+    text = RECIPE.replace("source: imagenet", "source: imagenet, decoder: nvjpeg")
+    with pytest.raises(InputError, match="`decoder: nvjpeg` needs a CUDA device"):
+        retrain(job(tmp_path, images, parse_recipe(parse_yaml(text))))

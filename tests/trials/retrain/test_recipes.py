@@ -7,7 +7,7 @@ import pytest
 from search_spaces import InputError
 from search_spaces.yaml_files import Document, dump_yaml, parse_yaml
 from trials.retrain import load_recipe, recipe_name, recipe_names
-from trials.retrain.recipes import parse_recipe
+from trials.retrain.recipes import TASKS, parse_recipe, recipe_schema
 
 SMALL = "task: classification\nsource: x\nepochs: 3\nbatch_size: 8\noptimizer: {lr: 0.1}\ndata: {source: cifar10}\n"
 
@@ -57,3 +57,10 @@ def test_what_does_not_bear_on_the_result_is_not_in_the_hash() -> None:
         recipe.hash
     }
     assert parse_recipe(Document(recipe.to_dict() | {"batch_size": 9})).hash != recipe.hash
+
+
+def test_the_schema_of_recipes_has_every_task() -> None:
+    schema = recipe_schema()
+    variants = [schema["$defs"][each["$ref"].rpartition("/")[2]] for each in schema["anyOf"]]
+    assert {variant["properties"]["task"]["const"] for variant in variants} == set(TASKS)
+    assert all("description" in key for key in variants[0]["properties"].values())

@@ -14,7 +14,7 @@ from toy_task import forked, history_of, run_here, run_joined_toy, toy_job
 
 from search_spaces import InputError
 from trials.failure import DivergedError
-from trials.retrain import RetrainEpoch, StoppedTrainingError, read_record
+from trials.retrain import RetrainEpoch, RetrainRecord, StoppedTrainingError, read_record
 from trials.retrain.learner import Learner
 
 
@@ -173,6 +173,30 @@ def refuse(job: Any) -> None:
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     record = run_here(toy_job(tmp_path))
     assert run_here(toy_job(tmp_path), on_epoch=lambda _: pytest.fail("an epoch was trained")) == record
+
+
+def test_a_record_comes_back_from_its_file_and_another_schema_is_refused(tmp_path: Path) -> None:
+    record = run_here(toy_job(tmp_path))
+    assert read_record(tmp_path) == record
+    assert record.score == record.metrics["accuracy"] == record.history[-1].metrics["accuracy"]
+    with pytest.raises(InputError, match="has schema 99; this version reads 1"):
+        RetrainRecord.from_dict(record.to_dict() | {"schema": 99})
+    with pytest.raises(InputError, match="lacks or does not know: colour"):
+        RetrainRecord.from_dict(record.to_dict() | {"colour": 1})
+    with pytest.raises(InputError, match="holds no finished retraining"):
+        read_record(tmp_path / "checkpoints")
+
+
+def test_a_network_is_scored_as_often_as_the_recipe_says_and_after_the_last_epoch(tmp_path: Path) -> None:
+    record = run_here(toy_job(tmp_path, evaluate_every=4))
+    assert [epoch.metrics is not None for epoch in record.history] == [False, False, False, True, False, True]
+
+
+def test_iterations_may_end_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
+    record = run_here(toy_job(tmp_path, epochs=None, iterations=8, schedule={"warmup_iterations": 2}))
+    assert [epoch.step for epoch in record.history] == [6, 8]  # 6 steps in an epoch
+    with pytest.raises(InputError, match="the warm-up of 9 steps must be shorter than the training's 8"):
+        run_here(toy_job(tmp_path / "2", epochs=None, iterations=8, schedule={"warmup_iterations": 9}))
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_with_what_may_help(tmp_path: Path) -> None:

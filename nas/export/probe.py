@@ -91,14 +91,13 @@ def run_mmdet(folder: Path, images: Tensor) -> dict[str, Tensor]:
     sys.meta_path.insert(0, Forbidden())
     sys.path.insert(0, str(folder))
     backbone: Any = importlib.import_module("mmdet_backbone")
-    config: dict[str, Any] = {}
-    exec((folder / "mmdet_config.py").read_text(), config)  # it is Python by its nature
-    given = {key: value for key, value in config["model"]["backbone"].items() if key != "_delete_"}
+    model_config: Any = importlib.import_module("mmdet_config").model
+    given = {key: value for key, value in model_config["backbone"].items() if key != "_delete_"}
     given["init_cfg"] = given["init_cfg"] | {"checkpoint": str(folder / given["init_cfg"]["checkpoint"])}
     model = backbone.MODELS.build(given)
     model.init_weights()
     maps = model.eval()(images)
-    channels = config["model"]["neck"]["in_channels"]
+    channels = model_config["neck"]["in_channels"]
     assert [each.shape[1] for each in maps] == channels, f"the neck expects {channels}"
     return {f"stage{number}": each for number, each in enumerate(maps)}
 

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 import nas
+from nas.export import FORMATS
 from search_spaces import Architecture
 
 Run = Callable[..., tuple[int, str, str]]
@@ -73,7 +75,36 @@ def test_the_front_is_printed_within_a_terminal_s_width(
 def test_export_says_what_it_checked(run: Run, finished: nas.Outcome, tmp_path: Path) -> None:
     status, text, errors = run("export", finished.folder, "--pick", "knee", "--out", tmp_path / "out")
     assert status == 0, errors
-    assert "checked: model.py with weights.safetensors" in text
+    for what in ("model.py with weights.safetensors", "network.py with weights.safetensors", "validation accuracy of"):
+        assert f"checked: {what}" in text
+
+
+def test_an_unknown_format_is_answered_with_those_there_are(run: Run, finished: nas.Outcome, tmp_path: Path) -> None:
+    status, _, errors = run("export", finished.folder, "--format", "onx", "--out", tmp_path / "out")
+    assert status == 2
+    assert "unknown format 'onx'" in errors
+    assert "network, program, onnx, int8, mmdet, all" in errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_format_that_was_asked_for_and_failed_is_told_by_the_status(
+    run: Run, finished: nas.Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> list[str]:
+        raise ValueError("this exporter has no `mean`\nand more")
+
+    monkeypatch.setitem(FORMATS, "program", replace(FORMATS["program"], write=fail))
+    command = ("export", finished.folder, "--format", "program", "--no-accuracy", "--out", tmp_path / "out")
+    status, text, errors = run(*command)
+    assert status == 1
+    assert "not written: program: ValueError: this exporter has no `mean`" in errors
+    assert "checked: model.py" in text
+
+
+def test_of_a_retrained_network_nothing_is_picked(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("task: classification\n")
+    assert "leave --pick out" in run("export", tmp_path, "--pick", "best-accuracy")[2]
+    assert "holds no finished retraining" in run("export", tmp_path)[2]
 
 
 def test_a_shown_architecture_can_be_read_back(run: Run) -> None:

@@ -23,7 +23,7 @@ from trials.retrain.stopping import StoppedTrainingError
 from trials.retrain.training import OnEpoch
 
 GRACE_S = 120
-"""That processes have to write a checkpoint when they are told to stop (by an older torch, which gives 30 whatever is asked)."""
+"""That processes have to write a checkpoint when they are told to stop; an older torch gives 30 whatever is asked."""
 
 
 def retrain(job: Job, *, processes: int = 1, on_epoch: OnEpoch | None = None, shown: bool = False) -> RetrainRecord:

@@ -126,7 +126,6 @@ def export(trained: Trained, out: Path, wanted: Wanted) -> Exported:
         )
         _write_readme(shop, exported, formats, facts)
         (shop.folder / _EXPORT).write_text(json.dumps(exported.to_dict(), indent=2) + "\n")
-        shutil.rmtree(shop.folder / "__pycache__", ignore_errors=True)
         if out.exists():
             shutil.rmtree(out)
         os.replace(shop.folder, out)

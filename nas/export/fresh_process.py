@@ -29,7 +29,7 @@ def run_parts(parts: Sequence[str], folder: Path, images: Tensor) -> dict[str, d
         script = files("nas").joinpath("export", "probe.py")
         places = _places() if "model" in parts else _place_of("mmengine") if "mmdet" in parts else []
         named = ",".join(parts)
-        _run(["-I", str(script), named, str(folder.resolve()), str(inputs), str(outputs), *places], named)
+        _run(["-I", "-B", str(script), named, str(folder.resolve()), str(inputs), str(outputs), *places], named)
         found: dict[str, dict[str, Tensor]] = {part: {} for part in parts}
         for name, value in load_file(outputs).items():
             part, _, what = name.partition("/")
@@ -48,7 +48,7 @@ def run_module(module: str, *arguments: str) -> Any:
     Raises:
         ExportError: it failed.
     """
-    printed = _run(["-m", module, *arguments], module, path=_places())
+    printed = _run(["-B", "-m", module, *arguments], module, path=_places())
     return json.loads(printed.strip().splitlines()[-1])
 
 

@@ -5,7 +5,7 @@ A study is filled up by writing trials directly, in the states and sizes of real
 sampler, ledger, executor and the progress on a console that goes nowhere. The trial function only makes up a record,
 
 - `inline`: in the driver's process;
-- `local`: in the worker processes of `LocalPool`, which are warm;
+- `local`: in the worker processes of `LocalPool`, which have all started before the first result;
 - `ray`: in trials of Ray Tune on this machine, which do all that they do on a cluster's node but the training.
 
 The time of a trial is that between two results; of it, what the sampler took is told apart (how long it read the

@@ -42,13 +42,15 @@ def make_report(folder: Path) -> dict[str, Any]:
 
     with part("import"):
         import nas.cli  # noqa: F401
+        from nas.collection import no_collection
         from nas.view import open_study
         from reports import page
     begun_mib = _peak_mib()
-    with part("read"):
-        view = open_study(folder)
-    with part("write"):
-        path = page.write_report(view, folder / "report")
+    with no_collection():  # as the command does it
+        with part("read"):
+            view = open_study(folder)
+        with part("write"):
+            path = page.write_report(view, folder / "report")
     sizes = {each.name: each.stat().st_size for each in path.parent.glob("*.*")}
     return {"parts": parts, "peak_mib_after_import": begun_mib, "peak_mib": _peak_mib(), "bytes": sizes}
 

@@ -257,9 +257,9 @@ _CIFAR_RECIPES = {"cifar10": "cifar10-resnet", "cifar100": "cifar100-bam-preresn
 
 
 def _recipe_for(host: HostConfig, source: str) -> str | None:
-    """Return a recipe by which a host of the study can be trained as it is; None if none is shipped."""
+    """Return a recipe by which the placements in a host can be trained in full; None if none is shipped."""
     if host.head != "classify" or host.channels != 3:
         return None
     if host_entry(host.name).input > _LARGE:
         return "imagenet-16-epochs"
-    return _CIFAR_RECIPES.get(source) if host.input == 32 else None
+    return _CIFAR_RECIPES.get(source)

@@ -128,7 +128,7 @@ def test_what_has_no_weights_gets_no_command() -> None:
     ("host", "source", "recipe"),
     [
         ({"name": "resnet20"}, "cifar10", "cifar10-resnet"),
-        ({"name": "resnet20", "input": 16}, "cifar10", None),
+        ({"name": "resnet20", "input": 16}, "cifar10", "cifar10-resnet"),
         ({"name": "resnet20", "channels": 1}, "digits", None),
         ({"name": "resnet18", "classes": 10, "input": 32, "stem": "cifar"}, "cifar10", "imagenet-16-epochs"),
     ],

@@ -11,14 +11,14 @@ _SMALL = 64
 def fitted(architecture: Architecture, num_classes: int, size: int) -> Architecture:
     """Return an architecture for images of `size` pixels, in colour, of so many classes.
 
-    That is itself where its host is for such images (of up to half or twice the size); otherwise the same placement in
-    the same host with those classes, that size, and on larger images than 64 pixels with the stem of its paper.
+    That is itself where its host is for such images (above 64 pixels, of half to twice the size); otherwise the same
+    placement in the same host with those classes, that size, and above 64 pixels with the stem of its paper.
 
     Raises:
         InputError: the host is one for small images, or a site has no place in the other host.
     """
     own = architecture.host
-    fits = size / 2 <= own.input <= 2 * size
+    fits = own.input == size if size <= _SMALL else size / 2 <= own.input <= 2 * size
     if own.classes == num_classes and own.channels == 3 and fits:
         return architecture
     entry = host_entry(own.name)

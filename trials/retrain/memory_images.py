@@ -15,6 +15,7 @@ from trials.retrain.batching import Order, Part
 from trials.retrain.classification_recipe import ClassificationRecipe, MemoryConfig
 from trials.retrain.crops import policy
 from trials.retrain.draws import drawn_for
+from trials.retrain.fitting import fitted
 from trials.retrain.task import Setting
 
 _STREAM = 23
@@ -43,8 +44,10 @@ class MemoryImages:
         if setting.data_dir is not None:
             given = given.model_copy(update={"dir": str(setting.data_dir)})
         dataset = load_data(given)
-        check_images(setting.architecture.host, dataset)
         self.architecture = setting.architecture
+        if dataset.channels == 3:
+            self.architecture = fitted(setting.architecture, len(dataset.classes), dataset.size)
+        check_images(self.architecture.host, dataset)
         self._how = augmentation(given, dataset.size)
         self._policy = policy(recipe.augment)
         if self._policy and dataset.channels != 3:

@@ -89,7 +89,8 @@ def train_all(home: StudyHome, plans: Sequence[Plan], train: Train, say: Say) ->
     """
     done, diverged = [], []
     for number, plan in enumerate(plans, 1):
-        say(f"{number} of {len(plans)}: {plan.item.name} ({plan.item.architecture.id}), seed {plan.job.seed}")
+        own = "" if plan.item.name == plan.item.architecture.id else f" ({plan.item.architecture.id})"
+        say(f"{number} of {len(plans)}: {plan.item.name}{own}, seed {plan.job.seed}")
         try:
             retraining = Retraining(plan.item.architecture, train(plan.job))
         except DivergedError as error:

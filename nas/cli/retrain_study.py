@@ -11,6 +11,7 @@ from nas.study_home import RETRAINED, find_study
 from nas.view import read_view
 from nas.winners import MakeJob, Plan, Train, front_and_baselines, is_first_process, picked, plan_of, train_all
 from reports.view import Retraining
+from reports.wording import plural
 
 
 def retrain_study(
@@ -35,7 +36,7 @@ def retrain_study(
     items = {each.architecture: each for each in (*(front_and_baselines(view) if front else ()), *picked(view, picks))}
     plans = plan_of((out or home.folder / RETRAINED) / recipe, list(items.values()), seeds, job)
     say = partial(print_lines, errors=True) if is_first_process() else _nothing
-    say(f"{len(plans)} trainings, of {', '.join(dict.fromkeys(plan.item.name for plan in plans))}")
+    say(f"{plural(len(plans), 'training')}, of {', '.join(dict.fromkeys(plan.item.name for plan in plans))}")
     done = train_all(home, plans, train, say)
     if not is_first_process():
         return

@@ -1,6 +1,6 @@
 """Time the loaders of `nas retrain`, its network, and both together, against torchvision's reference loop.
 
-    python benchmarks/retrain.py                            # on a GPU: ResNet-50 at 176 pixels
+    python benchmarks/retrain.py --placement resnet50-ba    # on a GPU: ResNet-50 at 176 pixels, and with a placement
     python benchmarks/retrain.py --host resnet18 --size 96 --batch-size 16 --batches 8      # on a CPU
 
 The reference is what torchvision's references/classification does by default: ImageFolder of Pillow images,
@@ -11,7 +11,9 @@ ask for (`data: {decoder: ...}`) and the cache of decoded images (`data: {cache:
 In a round everything has one turn: each loader alone, the network on one batch that stays on the device, each loader
 with the network. A turn starts its workers anew; its clock starts when the first batch is there. Reported are medians
 over the rounds with quartiles: images/s; `ratio`, that of both together over the reference in the same round; and
-`lost`, the share of the network's own speed that is lost to loading, 1 - both / network.
+`lost`, the share of the network's own speed that is lost to loading, 1 - both / network. With `--placement` the same
+network with that placement has its turns too: on one batch, with its speed over the bare network's in the same round,
+and with torchvision's decoder.
 """
 
 import argparse
@@ -32,7 +34,9 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from search_spaces import Architecture
+from nas.cli.architecture_commands import load_architecture
+from search_spaces import Architecture, InputError
+from search_spaces.transfer import transfer
 from search_spaces.yaml_files import Document
 from trials.devices import pick_device, pick_precision
 from trials.retrain.batching import Part
@@ -43,7 +47,7 @@ from trials.retrain.place import Place
 from trials.retrain.recipes import parse_recipe
 from trials.retrain.task import Setting as TaskSetting
 
-REFERENCE, NETWORK = "reference", "network"
+REFERENCE, NETWORK, PLACED = "reference", "network", "placed network"
 
 
 class Bench:
@@ -61,7 +65,8 @@ class Bench:
         if self.device.type == "cuda":
             sources["nvjpeg"] = {"decoder": "nvjpeg"}
         self.tasks = {name: self._task(data) for name, data in sources.items()}
-        self.learner = self._learner()
+        self.learner = self._learner(self.architecture)
+        self.placed = None if given.placement is None else self._learner(self._placement(given.placement))
         self.fixed = next(self._ours("torchvision", 1))
 
     def turns(self) -> dict[str, Callable[[], float]]:
@@ -72,7 +77,14 @@ class Bench:
             f"{name} with network": lambda load=load, name=name: self._timed(load, self._steps[name == REFERENCE])
             for name, load in loaders.items()
         }
-        return {**alone, NETWORK: lambda: self._timed(self._repeated, self._learn), **both}
+        placed = {
+            PLACED: lambda: self._timed(self._repeated, self._learn_placed),
+            f"{PLACED} with torchvision": lambda: self._timed(
+                lambda n: self._ours("torchvision", n), self._learn_placed
+            ),
+        }
+        network = {NETWORK: lambda: self._timed(self._repeated, self._learn)}
+        return {**alone, **network, **both, **(placed if self.placed else {})}
 
     @property
     def _steps(self) -> tuple[Callable[[Any], None], Callable[[Any], None]]:
@@ -90,10 +102,16 @@ class Bench:
         setting = TaskSetting(self.architecture, 0, Place(self.device), self.precision, self.folder, given.workers)
         return self.recipe.prepare(setting)
 
-    def _learner(self) -> Learner:
-        task = self.tasks["torchvision"]
-        place = Place(self.device)
-        return Learner(task.build(), task, self.recipe, place, self.precision, compiled=self.given.compile)
+    def _placement(self, given: str) -> Architecture:
+        """Return what stands where in a file or shipped placement, in the benchmark's host. Raises InputError."""
+        moved = transfer(load_architecture(given), self.architecture.host)
+        if moved.left:
+            raise InputError(f"--placement {given}: not for {self.given.host}: {moved.left}")
+        return moved.architecture
+
+    def _learner(self, architecture: Architecture) -> Learner:
+        task, place = self.tasks["torchvision"], Place(self.device)
+        return Learner(architecture.build(), task, self.recipe, place, self.precision, compiled=self.given.compile)
 
     def _ours(self, name: str, num_batches: int) -> Iterator[Images]:
         task, size = self.tasks[name], self.given.batch_size
@@ -123,6 +141,10 @@ class Bench:
 
     def _learn(self, batch: Images) -> None:
         self.learner.step([batch], 1, 0.01)
+
+    def _learn_placed(self, batch: Images) -> None:
+        assert self.placed is not None
+        self.placed.step([batch], 1, 0.01)
 
     def _learn_as_reference(self, batch: tuple[Tensor, Tensor]) -> None:
         x_BCHW, labels = (tensor.to(self.device, non_blocking=True) for tensor in batch)
@@ -163,7 +185,18 @@ def summarise(rounds: list[dict[str, float]]) -> dict[str, Any]:
         }
         for name in names
     }
-    return {"network_images_per_s": spread([each[NETWORK] for each in rounds], 1), "loaders": rows}
+    found = {"network_images_per_s": spread([each[NETWORK] for each in rounds], 1), "loaders": rows}
+    if PLACED not in rounds[0]:
+        return found
+    with_loader = f"{PLACED} with torchvision"
+    return found | {
+        "placed": {
+            "images_per_s": spread([each[PLACED] for each in rounds], 1),
+            "ratio_over_bare": spread([each[PLACED] / each[NETWORK] for each in rounds], 3),
+            "with_torchvision_images_per_s": spread([each[with_loader] for each in rounds], 1),
+            "lost": spread([1 - each[with_loader] / each[PLACED] for each in rounds], 3),
+        }
+    }
 
 
 def main() -> None:
@@ -171,6 +204,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<n>")
     parser.add_argument("--data-dir", type=Path, help="train/<class>/*.JPEG; drawn where it is not given")
     parser.add_argument("--host", default="resnet50")
+    parser.add_argument("--placement", metavar="ARCHITECTURE", help="a file or shipped placement, for that host")
     parser.add_argument("--size", type=int, default=176, help="of training crops in pixels")
     parser.add_argument("--cache", type=int, default=256, help="shorter side of cached images")
     parser.add_argument("--batch-size", type=int, default=256)
@@ -189,11 +223,20 @@ def main() -> None:
         rounds = [{name: turn() for name, turn in turns.items()} for _ in range(given.rounds + 1)][1:]
     found = summarise(rounds)
     setting = Setting(bench.device, bench.precision == "bf16", given.batch_size, given.rounds, 0.0, "wall")
-    named = {name: getattr(given, name) for name in ("host", "size", "cache", "batches", "workers", "compile")}
+    named = {
+        name: getattr(given, name) for name in ("host", "placement", "size", "cache", "batches", "workers", "compile")
+    }
     given.out.parent.mkdir(parents=True, exist_ok=True)
     images = "drawn" if given.data_dir is None else "given"
     given.out.write_text(json.dumps({**about(setting), **named, "images": images, **found}, indent=1) + "\n")
     print(f"network alone: {found['network_images_per_s']['median']:,.0f} images/s")
+    if "placed" in found:
+        placed = found["placed"]
+        print(
+            f"with {given.placement}: {placed['images_per_s']['median']:,.0f} images/s, "
+            f"{placed['ratio_over_bare']['median']:.2f} of the bare network's; with torchvision's decoder "
+            f"{placed['lost']['median']:.0%} of that lost"
+        )
     for name, row in found["loaders"].items():
         print(
             f"{name}: alone {row['alone_images_per_s']['median']:,.0f} images/s ({row['alone_ratio']['median']:.2f} of "

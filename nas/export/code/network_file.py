@@ -88,6 +88,8 @@ def write_network(architecture: Architecture, facts: Facts) -> NetworkFile:
     functional = {"import torch.nn.functional as F"} if re.search(r"\bF\.", code) else set()
     if "OrderedDict(" in code:
         functional.add("from collections import OrderedDict")
+    if parts is not None:
+        functional.add("import sys")  # for what registers it with timm
     text = environment.from_string(template).render(
         {
             "facts": facts,

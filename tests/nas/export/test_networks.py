@@ -10,8 +10,8 @@ from written_networks import answer, check, difference, filled, fits, images, lo
 
 from nas.export.code import CannotWriteError
 from nas.export.code.network_file import Facts, write_network
-from search_spaces import Architecture, HostConfig, find_sites, load_plugins
-from search_spaces.attention import entry, names
+from search_spaces import Architecture, HostConfig, find_sites, load_plugins, plugins
+from search_spaces.attention import entry, names, registry
 from search_spaces.fitting import make_spec
 
 HOSTS: list[dict[str, Any]] = [
@@ -195,7 +195,11 @@ class Own(nn.Module):
 
 
 @pytest.fixture
-def plugin(tmp_path: Path) -> Callable[..., Architecture]:
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Architecture]:
+    """Return what loads a user's module for this test alone."""
+    monkeypatch.setattr(plugins, "_LOADED", {})
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+
     def make(name: str, more: str = "", root: str = "math.sqrt(self.power)") -> Architecture:
         (tmp_path / f"{name}_file.py").write_text(PLUGIN.format(name=name, more=more, root=root))
         load_plugins([tmp_path / f"{name}_file.py"])

@@ -98,12 +98,11 @@ def search(
     name = experiment.name if isinstance(experiment, Experiment) else Path(experiment).stem
     home = place_study(study, name, folder)
     job = _check(experiment, home, data_dir, device, _settle_cluster(ray, track, name))
-    loggers = make_loggers(track, home.folder)
+    watcher = watcher or Watcher.for_terminal()
+    watcher.loggers = make_loggers(track, home.folder)
     with home.drive(take_over=take_over) as driven:
         drop_unfinished(home.folder)
         ledgers = _open_ledgers(driven, home, job, command or _command())
-        watcher = watcher or Watcher.for_terminal()
-        watcher.loggers = loggers
         executor = _make_executor(job, ledgers[0], workers, watcher)
         _run(job, home.folder, *ledgers, executor, watcher)
         view = view_of(home, *ledgers)

@@ -3,18 +3,19 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from nas.analysis import Data, Looking, Trained, analyse_files, analyse_study
+from nas.cli import analysis_options as options
 from nas.cli.architecture_commands import load_architecture
 from nas.cli.output import AsJson, print_json, print_lines, print_table
 from nas.experiment import load_experiment
 from nas.study_home import ANALYSIS
 from reports.analysis import Analysis
 from reports.analysis.page import as_data, write_analysis
-from reports.analysis.pictures import Part, Tick, no_tick
+from reports.analysis.pictures import Tick, no_tick
 from reports.analysis.sentences import gate_sentences
 from search_spaces import Architecture, InputError
 from search_spaces.yaml_files import Document, parse_yaml, validate
@@ -29,40 +30,18 @@ def register(app: typer.Typer) -> None:
 
 
 def analyze(
-    network: Annotated[
-        str,
-        typer.Argument(
-            metavar="ARCHITECTURE|EXPORT|STUDY",
-            help="An architecture (YAML file or shipped name) with --weights, the folder of an export, or a study.",
-        ),
-    ],
-    weights: Annotated[Path | None, typer.Option(help="The trained weights of an architecture.")] = None,
-    host_weights: Annotated[
-        Path | None, typer.Option(help="Trained weights of the bare host, to compare with; a study has them.")
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SOURCE|YAML|EXPERIMENT",
-            help="The images: digits, cifar10, cifar100, '{source: folder, dir: pictures, validation: 500}', or "
-            "an experiment's. A study has them.",
-        ),
-    ] = None,
-    data_dir: Annotated[str | None, typer.Option(help="Where the images are.")] = None,
-    part: Annotated[
-        Part | None,
-        typer.Option(help="Which images to look at.", show_default="validation where it is known what was held out"),
-    ] = None,
-    pick: Annotated[str | None, typer.Option(help="Of a study: as `nas export` takes it.", show_default="knee")] = None,
-    images: Annotated[int, typer.Option(min=1, help="Images to look at, at most.")] = 2000,
-    examples: Annotated[int, typer.Option(min=0, help="Images to show with maps.")] = 6,
-    classes: Annotated[
-        str | None, typer.Option(help="Classes whose weights are drawn, with commas between.", show_default="four")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    out: Annotated[
-        Path | None, typer.Option(help="The folder to write.", show_default="analysis/<id>, in a study or export there")
-    ] = None,
+    network: options.Network,
+    weights: options.Weights = None,
+    host_weights: options.HostWeights = None,
+    data: options.Data = None,
+    data_dir: options.DataDir = None,
+    part: options.WhichPart = None,
+    pick: options.Pick = None,
+    images: options.Images = 2000,
+    examples: options.Examples = 6,
+    classes: options.Classes = None,
+    device: options.Device = "auto",
+    out: options.Out = None,
     as_json: AsJson = False,
 ) -> None:
     """Look into a trained network: what its gates do, where it looks, what its channels tell apart."""

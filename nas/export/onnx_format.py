@@ -51,22 +51,20 @@ def write_onnx(shop: Workshop) -> list[str]:
 
 
 class OnnxNetwork(nn.Module):
-    """An ONNX file under onnxruntime, called as a network of PyTorch is.
+    """An ONNX file under onnxruntime on the CPU, called as a network of PyTorch is.
 
     Args:
         path: the file.
-        device: `cpu`, or `cuda` if onnxruntime has that.
     """
 
-    def __init__(self, path: Path, device: str = "cpu") -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__()
         import onnxruntime  # type: ignore[import-untyped]
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()  # as many as PyTorch beside it
         options.log_severity_level = 3
-        providers = ["CUDAExecutionProvider"] if device == "cuda" else ["CPUExecutionProvider"]
-        self._session: Any = onnxruntime.InferenceSession(path, options, providers=providers)
+        self._session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits."""

@@ -106,8 +106,6 @@ def analyse(
     positions = [example.position for example in examples]
     gates, unread = read_gates(subject, pictures, tick)
     importances = _unless_missing(lambda: importances_of(subject, pictures, tick), "importances", reasons)
-    cams = _cams(subject, host, pictures, positions, reasons)
-    tick("Grad-CAM", 1, 1)
     found = Analysis(
         subject=subject,
         host=host,
@@ -123,7 +121,7 @@ def analyse(
         factors=colla_factors_of(subject),
         examples=examples,
         maps=attention_maps(subject, gates, pictures, positions),
-        cams=cams,
+        cams=_cams(subject, host, pictures, positions, reasons, tick),
         reasons=reasons,
     )
     _explain_what_is_missing(found)
@@ -167,7 +165,12 @@ def _unless_missing(make: Callable[[], Found], name: str, reasons: dict[str, str
 
 
 def _cams(
-    subject: Subject, host: Subject | None, pictures: Pictures, positions: list[int], reasons: dict[str, str]
+    subject: Subject,
+    host: Subject | None,
+    pictures: Pictures,
+    positions: list[int],
+    reasons: dict[str, str],
+    tick: Tick,
 ) -> tuple[GradCam, ...]:
     if not subject.stages:
         reasons["cams"] = "the host has no stages"
@@ -177,6 +180,7 @@ def _cams(
         return ()
     networks = [each for each in (host, subject) if each is not None]
     made = _unless_missing(lambda: tuple(grad_cam(each, pictures, positions) for each in networks), "cams", reasons)
+    tick("Grad-CAM", 1, 1)
     return made or ()
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from search_spaces.attention.ops.entropy import CHANNELS, Axes
 from search_spaces.attention.ops.pieces import is_eager_on_cpu, pieces, widen
+from search_spaces.attention.ops.plain import filter_channels, gaussian_taps, weight_inside
 
 
 def blurred_maxima(x_BCHW: Tensor, sides: tuple[Axes, ...], size: int, sigma: float) -> list[Tensor]:
@@ -23,39 +24,17 @@ def blurred_maxima(x_BCHW: Tensor, sides: tuple[Axes, ...], size: int, sigma: fl
     At the border the taps outside of the map are left out and the others weighted up to a sum of 1: a constant
     map stays constant, and a map of one position is left as it is.
     """
-    taps = _gaussian(size, sigma, x_BCHW)
-    inside_HW = _inside(taps, x_BCHW.shape[2])[:, None]
-    along_height_BCHW = _filter(x_BCHW, taps[:, None])
+    taps = gaussian_taps(size, sigma, x_BCHW)
+    inside_HW = weight_inside(taps, x_BCHW.shape[2])[:, None]
+    along_height_BCHW = filter_channels(x_BCHW, taps[:, None])
     maxima = []
     for side in sides:
         if side == CHANNELS:
-            blurred_BCHW = _filter(along_height_BCHW, taps[None])
-            maxima.append(_over_channels(blurred_BCHW) / (inside_HW * _inside(taps, x_BCHW.shape[3])))
+            blurred_BCHW = filter_channels(along_height_BCHW, taps[None])
+            maxima.append(_over_channels(blurred_BCHW) / (inside_HW * weight_inside(taps, x_BCHW.shape[3])))
         else:
             maxima.append(_over_height(_over_width(along_height_BCHW) / inside_HW))
     return maxima
-
-
-def _gaussian(size: int, sigma: float, like: Tensor) -> Tensor:
-    offsets = torch.arange(size, device=like.device, dtype=widen(like[:0]).dtype) - size // 2
-    taps = (offsets.square() / (-2 * sigma**2)).exp()
-    return taps / taps.sum()
-
-
-def _inside(taps: Tensor, length: int) -> Tensor:
-    """Return the sum of the taps that lie inside of a map of this length, at each of its positions."""
-    offsets = torch.arange(len(taps), device=taps.device) - len(taps) // 2
-    places = torch.arange(length, device=taps.device)[:, None] + offsets
-    return (taps * ((places >= 0) & (places < length))).sum(1)
-
-
-def _filter(x_BCHW: Tensor, kernel: Tensor) -> Tensor:
-    """Filter with zeros outside; `_inside` is divided out of the maximum, which is smaller."""
-    if kernel.numel() == 1:
-        return x_BCHW
-    channels, (height, width) = x_BCHW.shape[1], kernel.shape
-    kernels = kernel.to(x_BCHW.dtype).expand(channels, 1, height, width)
-    return functional.conv2d(x_BCHW, kernels, padding=(height // 2, width // 2), groups=channels)
 
 
 def _over_width(x_BCHW: Tensor) -> Tensor:

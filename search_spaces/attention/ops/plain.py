@@ -91,33 +91,34 @@ def blurred_maxima(x_BCHW: Tensor, sides: tuple[Axes, ...], size: int, sigma: fl
 
     At the border the taps outside of the map are left out and the others weighted up to a sum of 1.
     """
-    taps = _gaussian(size, sigma, x_BCHW)
-    inside_HW = _inside(taps, x_BCHW.shape[2])[:, None]
-    along_height_BCHW = _filter(x_BCHW, taps[:, None])
+    taps = gaussian_taps(size, sigma, x_BCHW)
+    inside_HW = weight_inside(taps, x_BCHW.shape[2])[:, None]
+    along_height_BCHW = filter_channels(x_BCHW, taps[:, None])
     maxima = []
     for side in sides:
         if side == CHANNELS:
-            blurred_BCHW = _filter(along_height_BCHW, taps[None])
-            maxima.append(blurred_BCHW.amax(1, keepdim=True) / (inside_HW * _inside(taps, x_BCHW.shape[3])))
+            blurred_BCHW = filter_channels(along_height_BCHW, taps[None])
+            maxima.append(blurred_BCHW.amax(1, keepdim=True) / (inside_HW * weight_inside(taps, x_BCHW.shape[3])))
         else:
             maxima.append((along_height_BCHW.amax(3, keepdim=True) / inside_HW).amax(2, keepdim=True))
     return maxima
 
 
-def _gaussian(size: int, sigma: float, like: Tensor) -> Tensor:
+def gaussian_taps(size: int, sigma: float, like: Tensor) -> Tensor:
+    """Return the taps of a Gaussian, (size,), of sum 1, in a type of at least float32."""
     offsets = torch.arange(size, device=like.device, dtype=widen(like[:0]).dtype) - size // 2
     taps = (offsets.square() / (-2 * sigma**2)).exp()
     return taps / taps.sum()
 
 
-def _inside(taps: Tensor, length: int) -> Tensor:
+def weight_inside(taps: Tensor, length: int) -> Tensor:
     """Return the sum of the taps that lie inside of a map of this length, at each of its positions."""
     offsets = torch.arange(len(taps), device=taps.device) - len(taps) // 2
     places = torch.arange(length, device=taps.device)[:, None] + offsets
     return (taps * ((places >= 0) & (places < length))).sum(1)
 
 
-def _filter(x_BCHW: Tensor, kernel: Tensor) -> Tensor:
+def filter_channels(x_BCHW: Tensor, kernel: Tensor) -> Tensor:
     """Filter each channel with zeros outside."""
     if kernel.numel() == 1:
         return x_BCHW

@@ -119,7 +119,7 @@ class TrialRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-able data that shares nothing with it but numbers and text; `from_dict` reads it back."""
-        # Not `asdict`, which copies epoch by epoch and took 6 ms of a driver's 30 for each trial.
+        # Not `asdict`, which copies deeply, number by number, and takes ten times as long (0.7 ms for 24 epochs).
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return values | {
             "architecture": deepcopy(self.architecture),

@@ -15,7 +15,7 @@ from torch.nn import functional
 from search_spaces.attention.layers import OddSize, Reduction, hidden_width
 from search_spaces.attention.ops.blurred_maximum import blurred_maxima
 from search_spaces.attention.ops.entropy import CHANNELS, POSITIONS, Axes, entropy, mean_and_entropy
-from search_spaces.attention.ops.pieces import widen
+from search_spaces.attention.ops.plain import widen
 from search_spaces.attention.ops.single_channel import convolve_single_channel
 from search_spaces.attention.ops.two_sided_weights import weigh_two_sided
 from search_spaces.attention.registry import register

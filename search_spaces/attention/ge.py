@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from search_spaces.attention.layers import Reduction, hidden_width, zero_bias
 from search_spaces.attention.ops.fused import average
-from search_spaces.attention.ops.pieces import is_eager_on_cpu, widen
+from search_spaces.attention.ops.pieces import is_eager_on_cpu
+from search_spaces.attention.ops.plain import widen
 from search_spaces.attention.registry import register
 from search_spaces.errors import InputError
 

@@ -11,8 +11,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from search_spaces.attention.ops.entropy import CHANNELS, Axes
-from search_spaces.attention.ops.pieces import is_eager_on_cpu, pieces, widen
-from search_spaces.attention.ops.plain import filter_channels, gaussian_taps, weight_inside
+from search_spaces.attention.ops.pieces import is_eager_on_cpu, pieces
+from search_spaces.attention.ops.plain import filter_channels, gaussian_taps, weight_inside, widen
 
 
 def blurred_maxima(x_BCHW: Tensor, sides: tuple[Axes, ...], size: int, sigma: float) -> list[Tensor]:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from search_spaces.attention.ops.pieces import is_eager_on_cpu, pieces, widen
+from search_spaces.attention.ops.pieces import is_eager_on_cpu, pieces
+from search_spaces.attention.ops.plain import widen
 
 Axes = tuple[int, ...]
 POSITIONS: Axes = (2, 3)

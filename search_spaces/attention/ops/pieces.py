@@ -22,8 +22,3 @@ def pieces(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
         return [tensors]
     num_images = max(1, _NUM_ELEMENTS * len(largest) // largest.numel())
     return list(zip(*(torch.split(tensor, num_images) for tensor in tensors), strict=True))
-
-
-def widen(x: Tensor, *, copy: bool = False) -> Tensor:
-    """Return x in float32 or better."""
-    return x.to(torch.float32 if x.dtype.itemsize < 4 else x.dtype, copy=copy)

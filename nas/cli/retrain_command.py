@@ -70,22 +70,18 @@ def retrain_command(
     chosen, name = _changed(load_recipe(recipe), epochs, accumulation), recipe_name(recipe)
     train = _trainer(gpus, search_options.ray_settings(executor, address, runtime_env))
 
+    where: dict[str, Any] = {"data_dir": data_dir, "device": device, "workers": workers, "backbone": backbone}
+
     def job(architecture: Architecture, seed: int, folder: Path) -> Job:
-        return Job(architecture, chosen, name, seed, folder, data_dir, device, workers, backbone, keep_checkpoints)
+        return Job(architecture, chosen, name, seed, folder, keep_checkpoints=keep_checkpoints, **where)
 
     with _told_how_it_ended():
         if front or pick:
             retrain_study(subject, front, pick or [], range(seed, seed + seeds), name, out, job, train, as_json)
-            return
-        loaded = load_architecture(subject)
-        folder = out or Path("retrained") / name / f"{loaded.id}-seed{seed}"
-        record = train(job(loaded, seed, folder))
-    if not is_first_process():
-        return
-    if as_json:
-        print_json(record.to_dict())
-    else:
-        _print_record(record, folder)
+        else:
+            loaded = load_architecture(subject)
+            folder = out or Path("retrained") / name / f"{loaded.id}-seed{seed}"
+            _print_record(train(job(loaded, seed, folder)), folder, as_json)
 
 
 def _trainer(processes: int, cluster: RaySettings | None) -> Train:
@@ -132,7 +128,12 @@ def _evaluate(folder: Path, data_dir: Path | None, device: str, workers: int | N
     print_table("", ("metric", "now", "when it was saved"), rows, ("now", "when it was saved"))
 
 
-def _print_record(record: RetrainRecord, folder: Path) -> None:
+def _print_record(record: RetrainRecord, folder: Path, as_json: bool) -> None:
+    if not is_first_process():
+        return
+    if as_json:
+        print_json(record.to_dict())
+        return
     print_lines(
         f"architecture {record.architecture_id} by {record.recipe_name}, seed {record.seed}: after the last of "
         f"{len(record.history)} epochs, on the {record.split} split"

@@ -7,16 +7,20 @@ a file beside that folder, at which the processes of the next try end at once.
 
 import json
 import shutil
+import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, current_thread, main_thread
+from types import FrameType
 from typing import Any
 
 import ray
 import torch
 from ray import train
+from ray.exceptions import RayActorError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
@@ -25,7 +29,8 @@ from nas.ray_cluster.connection import start_ray
 from nas.ray_cluster.settings import RaySettings
 from search_spaces.errors import InputError
 from trials.failure import DivergedError
-from trials.retrain import Job, Place, RetrainRecord, read_history, read_record, run_process
+from trials.retrain import Job, Place, RetrainRecord, StoppedTrainingError, read_history, read_record, run_process
+from trials.retrain.stopping import SIGNALS
 
 MOST_RESTARTS = 20
 """How often processes may die before the training is given up; each time it goes on from the newest checkpoint."""
@@ -54,6 +59,7 @@ def retrain_on_cluster(
         InputError: the cluster cannot be reached or has not so many GPUs, a node does not see the folder, or data,
             architecture and recipe do not fit.
         DivergedError: the loss is not finite.
+        StoppedTrainingError: SIGINT or SIGTERM came; the same call goes on from the newest checkpoint.
         RuntimeError: processes died again and again.
     """
     owns_ray = not ray.is_initialized()
@@ -75,19 +81,17 @@ def _uses_gpu(device: str, processes: int) -> bool:
         return False
     gpus = int(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
     if gpus < processes and (gpus or device != "auto"):
-        raise InputError(
-            f"{processes} processes need as many GPUs, and the cluster has {gpus}; give --gpus {max(1, gpus)}"
-        )
+        way_out = f"give --gpus {gpus}" if gpus else "give --device cpu"
+        raise InputError(f"{processes} processes need as many GPUs, and the cluster has {gpus}; {way_out}")
     return gpus > 0
 
 
 @contextmanager
 def _beside(out: Path) -> Iterator[Path]:
     """Yield a folder beside the training's, for Ray and for what processes tell; it is removed at the end."""
-    scratch = out.with_name(f".{out.name}.ray")
-    shutil.rmtree(scratch, ignore_errors=True)
     try:
-        scratch.mkdir(parents=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}.ray-", dir=out.parent))
     except OSError as error:
         raise InputError(f"--out {out}: cannot be made: {error.strerror}") from None
     try:
@@ -120,11 +124,39 @@ def _following(job: Job, say: Callable[[str], None]) -> Iterator[None]:
         thread.join()
 
 
+class _Trainer(TorchTrainer):
+    """Takes Ctrl-C and SIGTERM as every training does; Ray Train's own handler ends the process, without a word."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(_train, **arguments)
+        self.stopped_by = 0
+        """The signal that has come; 0: none."""
+
+    def _register_sigint_handler(self, controller: Any) -> None:
+        def stop(number: int, _: FrameType | None) -> None:
+            self.stopped_by = self.stopped_by or number
+            ray.kill(controller)  # and with it the workers, which it owns: `fit` ends with a RayActorError
+
+        for number in SIGNALS:
+            signal.signal(number, stop)
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Put the handlers of signals back that a block replaces, where it may: in the main thread."""
+    is_main = current_thread() is main_thread()
+    before = {number: signal.getsignal(number) for number in SIGNALS} if is_main else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _fit(job: Job, scratch: Path, processes: int, cpus: float, use_gpu: bool) -> None:
     """Train; raise what the processes have left."""
     threads = 0 if use_gpu else max(1, int(cpus))
-    trainer = TorchTrainer(
-        _train,
+    trainer = _Trainer(
         train_loop_config={
             "job": job.to_json(),
             "scratch": str(scratch),
@@ -140,7 +172,15 @@ def _fit(job: Job, scratch: Path, processes: int, cpus: float, use_gpu: bool) ->
             name="retrain", storage_path=str(scratch), failure_config=FailureConfig(max_failures=MOST_RESTARTS)
         ),
     )
-    result = trainer.fit()
+    try:
+        with _own_signals():
+            result = trainer.fit()
+    except RayActorError:
+        if not trainer.stopped_by:
+            raise
+        raise StoppedTrainingError(
+            trainer.stopped_by, f"stopped; the same command goes on from the newest checkpoint ({job.out})"
+        ) from None
     told = (result.metrics or {}).get("error") or _told(scratch)
     if told:
         name, text = told

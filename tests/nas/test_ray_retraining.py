@@ -3,6 +3,8 @@
 import os
 import signal
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
@@ -12,7 +14,7 @@ from nas import ray_cluster
 from nas.ray_cluster import RaySettings
 from search_spaces import Architecture, InputError
 from search_spaces.yaml_files import parse_yaml
-from trials.retrain import Job, load_retrained, retrain
+from trials.retrain import Job, StoppedTrainingError, load_retrained, retrain
 from trials.retrain.recipes import parse_recipe
 
 pytest.importorskip("ray", reason="Ray is not installed")
@@ -23,7 +25,7 @@ ARCHITECTURE = Architecture.from_dict(
 RECIPE = """
 task: classification
 source: made for tests
-epochs: 3
+epochs: 5
 batch_size: 100
 optimizer: {lr: 0.1}
 precision: fp32
@@ -48,25 +50,42 @@ def training_processes() -> list[int]:
     return found
 
 
-def kill_one_after_a_checkpoint(out: Path) -> None:
-    while not list(out.glob("checkpoints/step-*")):
-        time.sleep(0.02)
-    os.kill(training_processes()[-1], signal.SIGKILL)
+def newest(out: Path) -> str:
+    return max((path.name for path in out.glob("checkpoints/step-*")), default="")
+
+
+@contextmanager
+def after_the_next_checkpoint(out: Path, act: Callable[[], None]) -> Iterator[None]:
+    """Do something once a checkpoint is written within the block."""
+    before = newest(out)
+
+    def wait() -> None:
+        while newest(out) <= before:
+            time.sleep(0.02)
+        act()
+
+    thread = Thread(target=wait)
+    thread.start()
+    yield
+    thread.join()
 
 
 @pytest.mark.slow
-def test_workers_of_a_cluster_train_what_torchruns_processes_do_although_one_is_killed(tmp_path: Path) -> None:
+def test_workers_train_what_torchruns_processes_do_although_stopped_by_ctrl_c_and_one_killed(tmp_path: Path) -> None:
     said: list[str] = []
-    killer = Thread(target=kill_one_after_a_checkpoint, args=(tmp_path / "ray",))
-    killer.start()
-    on_ray = ray_cluster.retrain(job(tmp_path / "ray"), RaySettings(), 2, said.append)
-    killer.join()
+    asked, handler = job(tmp_path / "ray"), signal.getsignal(signal.SIGINT)
+    with after_the_next_checkpoint(asked.out, lambda: os.kill(os.getpid(), signal.SIGINT)):  # noqa: SIM117
+        with pytest.raises(StoppedTrainingError, match="the same command goes on from the newest checkpoint"):
+            ray_cluster.retrain(asked, RaySettings(), 2, said.append)
+    assert signal.getsignal(signal.SIGINT) == handler
+    with after_the_next_checkpoint(asked.out, lambda: os.kill(training_processes()[-1], signal.SIGKILL)):
+        on_ray = ray_cluster.retrain(asked, RaySettings(), 2, said.append)
     here = retrain(job(tmp_path / "here"), processes=2)
     assert (on_ray.processes, on_ray.metrics) == (2, here.metrics)
-    assert on_ray.runs > 1
+    assert on_ray.runs == 3
     ours, theirs = (load_retrained(tmp_path / name).state_dict() for name in ("ray", "here"))
     assert all(ours[name].equal(theirs[name]) for name in ours)
-    assert [line.partition(":")[0] for line in said] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert [line.partition(":")[0] for line in said] == [f"epoch {number}/5" for number in range(1, 6)]
     assert {path.name for path in tmp_path.iterdir()} == {"ray", "here"}
 
 

@@ -19,6 +19,7 @@ from nas.export import (
     is_retrained,
 )
 from nas.view import open_study
+from reports.wording import plural
 from search_spaces.errors import InputError
 
 Study = Annotated[
@@ -80,7 +81,7 @@ def _print(result: Exported, pick: str) -> None:
     for row in result.latency:
         found = row.latency
         print_lines(
-            f"  timed: {row.what}, {found.batch_size} images: {found.median_ms:.3g} ms "
+            f"  timed: {row.what}, {plural(found.batch_size, 'image')}: {found.median_ms:.3g} ms "
             f"({found.p10_ms:.3g} to {found.p90_ms:.3g})"
         )
     for name, reason in result.failed.items():

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nas.export.errors import ExportError
 from nas.export.trained import Trained
+from reports.wording import plural
 from search_spaces import HostConfig
 from trials.weights import load_weights
 
@@ -64,4 +65,6 @@ def compare(what: str, found: Tensor, expected: Tensor, tolerance: float = TOLER
     scale, difference = float(expected.abs().max()), float((found - expected).abs().max())
     if not difference <= tolerance * scale:
         raise ExportError(f"{what} differs from the trained network by {difference:.3g} (largest logit {scale:.3g})")
-    return f"{what}: largest difference {difference:.1e} on {len(found)} random images (logits to {scale:.1f})"
+    return (
+        f"{what}: largest difference {difference:.1e} on {plural(len(found), 'random image')} (logits to {scale:.1f})"
+    )

@@ -3,6 +3,7 @@
 Figures are made without pyplot, so there is no global state and any thread may draw.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import PlaceHolderLayoutEngine
+from matplotlib.textpath import TextPath
 
 from reports import figure_data, style
 from reports.labels import place_labels
@@ -21,6 +22,13 @@ from reports.retrained import RetrainedGroup
 from reports.scatter import Axis, Mark, Panel, Scatter, staircase
 
 _DPI = 160
+_LEFT, _RIGHT, _BOTTOM, _TOP, _BETWEEN = 0.75, 0.15, 0.55, 0.35, 0.85
+"""Margins around the axes of a plot and between two of them, in inches.
+
+They are set, and not found by matplotlib's layout engines, which draw a figure three times for each of its files.
+"""
+_MAP_FONT, _SLANT = 8, math.radians(30)
+"""Of the map of placements: the size of its names in points, and the angle of its modules' names."""
 _CROWD = 1000
 """Marks of one look from which on they are pixels in the SVG as well, which would be slow to open otherwise."""
 _SHORT_NAMES = {"macs": "macs", "params": "params", "latency_ms": "latency", "memory_bytes": "memory"}
@@ -61,7 +69,6 @@ def write_figures(
 def _save(folder: Path, name: str, figure: Figure) -> list[Path]:
     """Write a figure in both formats."""
     paths = [folder / f"{name}.png", folder / f"{name}.svg"]
-    _lay_out(figure)
     FigureCanvasAgg(figure).print_figure(paths[0], dpi=_DPI)
     FigureCanvasSVG(figure).print_figure(paths[1], dpi=_DPI, metadata={"Date": None})
     return paths
@@ -71,11 +78,10 @@ def draw_scatter(scatter: Scatter, cost: Axis) -> Figure:
     """Return quality against one cost, one panel per length of training."""
     num = max(1, len(scatter.panels))
     figure = _figure(7.2 if num == 1 else 12.5, 4.8)
+    _lay_out(figure, num)
     pens = [_Pen(figure.add_subplot(1, num, i + 1), cost, scatter.quality) for i in range(len(scatter.panels))]
     for pen, panel in zip(pens, scatter.panels, strict=True):
         _draw_panel(pen, panel, maximise=scatter.maximise)
-    _lay_out(figure)
-    for pen, panel in zip(pens, scatter.panels, strict=True):  # once nothing moves any more
         shown = [mark for mark in panel.marks if cost.name in mark.costs]
         looks = ("host",) if panel.several_hosts else ("baseline", "host")
         named = [(mark.name, pen.point(mark)) for mark in shown if mark.look in looks]
@@ -131,10 +137,13 @@ class _Pen:
         shown = [mark for mark in marks if self.cost.name in mark.costs]
         if not shown:
             return
-        for mark in shown:
-            if mark.low is not None and mark.high is not None:
-                at, ends = self.point(mark)[0], [mark.low * self.quality.scale, mark.high * self.quality.scale]
-                self.axes.plot([at, at], ends, color=colour, linewidth=1, alpha=0.6 * alpha, zorder=3)
+        ends = [
+            (self.point(mark)[0], mark.low * self.quality.scale, mark.high * self.quality.scale)
+            for mark in shown
+            if mark.low is not None and mark.high is not None
+        ]
+        if ends:
+            self.axes.vlines(*zip(*ends, strict=True), color=colour, linewidth=1, alpha=0.6 * alpha, zorder=3)
         x, y = zip(*map(self.point, shown), strict=True)
         marker, edge = style.MARKERS[symbol], 1.0 if symbol == style.STOPPED_SYMBOL else 0.0
         if len(shown) > _CROWD:  # a line's markers are drawn several times as fast as a collection's
@@ -154,6 +163,8 @@ def draw_placements(placements: PlacementMap) -> Figure:
     if not placements.sites:
         _draw_nothing(figure, "No finished architecture has a module.")
         return figure
+    names, modules = _longest(placements.sites), _longest(placements.modules)
+    _lay_out(figure, 2, left=names + 0.15, bottom=modules * math.sin(_SLANT) + 0.25, between=0.15)
     left = f"Front ({placements.num_front})"
     right = f"All of the search ({placements.num_everything})"
     for i, (title, table) in enumerate(((left, placements.front), (right, placements.everything))):
@@ -171,8 +182,9 @@ def _draw_map(axes: Axes, placements: PlacementMap, table: Sequence[Sequence[Sha
             if share.count:
                 colour = "white" if share.fraction > 0.55 else style.INK
                 axes.text(x, y, f"{share.fraction:.0%}", ha="center", va="center", fontsize=7, color=colour)
-    axes.set_xticks(range(len(placements.modules)), placements.modules, fontsize=8, rotation=30, ha="right")
-    axes.set_yticks(range(len(placements.sites)), placements.sites, fontsize=8)
+    modules, sites = placements.modules, placements.sites
+    axes.set_xticks(range(len(modules)), modules, fontsize=_MAP_FONT, rotation=math.degrees(_SLANT), ha="right")
+    axes.set_yticks(range(len(sites)), sites, fontsize=_MAP_FONT)
     axes.set_title(title, fontsize=10, loc="left", color=style.INK)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -181,6 +193,7 @@ def _draw_map(axes: Axes, placements: PlacementMap, table: Sequence[Sequence[Sha
 def draw_hypervolume(curve: HypervolumeCurve) -> Figure:
     """Return the hypervolume after each finished trial, baselines marked."""
     figure = _figure(7.2, 3.6)
+    _lay_out(figure)
     if not curve.values:
         _draw_nothing(figure, "No trial has finished yet.")
         return figure
@@ -204,6 +217,7 @@ def draw_hypervolume(curve: HypervolumeCurve) -> Figure:
 def draw_retrained(group: RetrainedGroup) -> Figure:
     """Return the scores of full trainings against what the study measured, with the intervals of both."""
     figure = _figure(7.2, 4.8)
+    _lay_out(figure)
     pairs = [(row, row.proxy) for row in group.rows if row.proxy]
     if not pairs:
         _draw_nothing(figure, "The study measured none of these architectures.")
@@ -225,21 +239,33 @@ def draw_retrained(group: RetrainedGroup) -> Figure:
     axes.set_xlabel(f"Validation {group.quality} in the study (%)")
     axes.set_ylabel(f"{group.metric} on the {group.split} split after {group.length} (%)")
     axes.set_title(f"Trained in full by {group.recipe}", fontsize=10, loc="left", color=style.INK)
-    _lay_out(figure)
     points = [(100 * proxy.mean, 100 * row.score.mean) for row, proxy in pairs]
     place_labels(axes, [(row.name, point) for (row, _), point in zip(pairs, points, strict=True)], points)
     return figure
 
 
 def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
+    return Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
 
 
-def _lay_out(figure: Figure) -> None:
-    """Give everything its place, once: the layout engine would draw the figure twice for each file."""
-    if not isinstance(figure.get_layout_engine(), PlaceHolderLayoutEngine):
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+def _lay_out(
+    figure: Figure, columns: int = 1, left: float = _LEFT, bottom: float = _BOTTOM, between: float = _BETWEEN
+) -> None:
+    """Set the margins around and between the axes side by side that the figure will have, in inches."""
+    width, height = figure.get_size_inches()
+    axes_width = (width - left - _RIGHT - (columns - 1) * between) / columns
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - _RIGHT / width,
+        bottom=bottom / height,
+        top=1 - _TOP / height,
+        wspace=between / axes_width,
+    )
+
+
+def _longest(names: Sequence[str]) -> float:
+    """Return the width of the longest name as the map of placements writes it, in inches."""
+    return max(TextPath((0, 0), name, size=_MAP_FONT).get_extents().width for name in names) / 72
 
 
 def _decorate(axes: Axes) -> None:

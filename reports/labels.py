@@ -25,6 +25,7 @@ def place_labels(axes: Axes, named: Sequence[tuple[str, Point]], marks: Sequence
     must have their final place in the figure already.
     """
     canvas = FigureCanvasAgg(_figure_of(axes))
+    axes.autoscale_view()  # which otherwise waits for the first drawing
     axes.set_autoscale_on(False)
     pixels = [axes.transData.transform(mark) for mark in marks]
     size = 2 * _MARK_PIXELS

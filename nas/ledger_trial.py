@@ -88,3 +88,9 @@ def record_of(trial: FrozenTrial) -> TrialRecord | None:
     attrs = trial.user_attrs
     data = attrs[f"{RUNG}{attrs['stopped']}"] if "stopped" in attrs else attrs.get("record")
     return None if data is None else TrialRecord.from_dict(data)
+
+
+def forget_records(trial: FrozenTrial) -> None:
+    """Take what a ledger trial has measured out of it, in memory alone, to make room."""
+    for key in [key for key in trial.user_attrs if key == "record" or key.startswith(RUNG)]:
+        del trial.user_attrs[key]

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 from nas.collection import no_collection
 from nas.confirm import race_of
 from nas.experiment import ConfirmConfig
-from nas.ledger_trial import record_of, rung_results, state_of
+from nas.ledger_trial import forget_records, record_of, rung_results, state_of
 from nas.lineup import lineup_of
 from nas.retrained_trials import read_retrained
 from nas.study import Ledger
@@ -42,25 +42,38 @@ def read_view(home: StudyHome) -> StudyView:
             confirm = Ledger.load(storage, home.optuna_name(CONFIRM))
         except InputError:  # its search has only just begun
             confirm = None
-        return replace(view_of(home, search, confirm), retrained=read_retrained(storage, home))
+        return replace(view_of(home, search, confirm, forget=True), retrained=read_retrained(storage, home))
 
 
-def view_of(home: StudyHome, search: Ledger, confirm: Ledger | None) -> StudyView:
-    """Return a study as its report sees it. Raises InputError if a plugin that it needs is not loaded."""
+def view_of(home: StudyHome, search: Ledger, confirm: Ledger | None, *, forget: bool = False) -> StudyView:
+    """Return a study as its report sees it.
+
+    Args:
+        home: where it is.
+        search: its trials.
+        confirm: those of its confirmation.
+        forget: records are taken out of the ledgers as they are read, of which nothing more is asked then. Of large
+            studies both together would be the most memory that a report needs.
+
+    Raises:
+        InputError: a plugin that it needs is not loaded.
+    """
     facts = search.attributes
     require_plugins(home.shown, facts)
     experiment = facts["experiment"]
-    space = SearchSpace.from_dict(experiment["space"])
+    space = SearchSpace.from_dict(experiment["space"], tried=True)
+    num_refused = search.counts().refused
+    notes, controls = _notes(search, confirm, experiment), _controls(search, confirm, experiment)
     return StudyView(
         name=home.name,
         description=experiment["description"],
         experiment=experiment,
         objectives=search.objectives,
-        search=_trials(search),
-        confirm=_confirmed(confirm, experiment),
-        notes=_notes(search, confirm, experiment),
-        controls=_controls(search, confirm, experiment),
-        num_refused=search.counts().refused,
+        search=_trials(search, forget=forget),
+        confirm=_confirmed(confirm, experiment, forget=forget),
+        notes=notes,
+        controls=controls,
+        num_refused=num_refused,
         command=facts.get("command", f"nas search {home.name}"),
         path=home.shown,
         exhausted=bool(facts.get("exhausted", False)),
@@ -69,10 +82,10 @@ def view_of(home: StudyHome, search: Ledger, confirm: Ledger | None) -> StudyVie
     )
 
 
-def _confirmed(ledger: Ledger | None, experiment: dict[str, Any]) -> tuple[TrialView, ...]:
+def _confirmed(ledger: Ledger | None, experiment: dict[str, Any], *, forget: bool) -> tuple[TrialView, ...]:
     """Return the confirmation at the length that the experiment asks for now; empty before it began."""
     epochs = experiment["confirm"]["epochs"]
-    trials = _trials(ledger) if ledger else ()
+    trials = _trials(ledger, forget=forget) if ledger else ()
     return tuple(view for view in trials if view.record is None or view.record.epochs == epochs)
 
 
@@ -96,8 +109,14 @@ def _controls(search: Ledger, confirm: Ledger | None, experiment: dict[str, Any]
         return ()
 
 
-def _trials(ledger: Ledger) -> tuple[TrialView, ...]:
-    return tuple(_trial(ledger, trial) for trial in ledger.trials() if _has_begun(trial))
+def _trials(ledger: Ledger, *, forget: bool) -> tuple[TrialView, ...]:
+    views = []
+    for trial in ledger.trials():
+        if _has_begun(trial):
+            views.append(_trial(ledger, trial))
+        if forget:
+            forget_records(trial)
+    return tuple(views)
 
 
 def _has_begun(trial: FrozenTrial) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from reports.goal import goal_of
 from reports.objectives import Floats
 from reports.placement_design import Design, design_of
-from reports.regression import NOISE_RATIOS, Regression
+from reports.regression import NOISE_RATIOS, Axes, Regression, grams_without
 from reports.reliability import Estimate
 from reports.view import StudyView, TrialView
 from search_spaces import Architecture, HostConfig
@@ -133,9 +133,9 @@ class Model:
         n = len(self._values)
         fold = np.random.default_rng(0).permutation(n) % min(_FOLDS if n < _MANY else _FOLDS_OF_MANY, n)
         missed, by_mean = np.empty(n), np.empty(n)
-        for k in range(int(fold.max()) + 1):
+        for k, gram in enumerate(grams_without(self._features, fold)):
             seen, unseen = fold != k, fold == k
-            fitted = Regression(self._features[seen], self._values[seen], RATIOS)
+            fitted = Regression(Axes(self._features[seen], gram), self._values[seen], RATIOS)
             missed[unseen] = self._values[unseen] - fitted.predict(self._features[unseen])
             by_mean[unseen] = self._values[unseen] - self._values[seen].mean()
         return missed, by_mean
@@ -219,8 +219,8 @@ def _named(design: Design, kind: Kind, module: str, where: str, members: Sequenc
 def explained(missed: Floats, by_mean: Floats) -> Estimate:
     """Return R2 out of sample with a percentile interval over trials."""
     n = len(missed)
-    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=_BOOTSTRAPS)
-    total = drawn @ by_mean**2
-    kept = total > 0
-    low, high = np.percentile(1 - (drawn @ missed**2)[kept] / total[kept], [2.5, 97.5])
+    rng, squares = np.random.default_rng(0), np.stack([missed**2, by_mean**2], axis=1)
+    sums = np.array([np.bincount(rng.integers(n, size=n), minlength=n) @ squares for _ in range(_BOOTSTRAPS)])
+    kept = sums[sums[:, 1] > 0]
+    low, high = np.percentile(1 - kept[:, 0] / kept[:, 1], [2.5, 97.5])
     return Estimate(1 - float(missed @ missed) / float(by_mean @ by_mean), float(low), float(high), n)

@@ -50,7 +50,7 @@ def random_search_of(view: StudyView) -> RandomSearch | str:
     if isinstance(models, str) or not num:
         return models if isinstance(models, str) else "the search has proposed nothing yet."
     try:
-        space = SearchSpace.from_dict(view.experiment["space"])
+        space = SearchSpace.from_dict(view.experiment["space"], tried=True)
         rng = np.random.default_rng(0)
         pool = [space.sample(rng) for _ in range(_POOL)]
     except (InputError, KeyError, TypeError):

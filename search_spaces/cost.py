@@ -10,11 +10,10 @@ from typing import Any
 
 import torch
 from torch import fx, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from search_spaces.architecture import Architecture
 from search_spaces.attention import create, entry
-from search_spaces.fitting import ModuleSpec, bridged, conv_at, meta_inputs, module_on_meta, on_meta
+from search_spaces.fitting import ModuleSpec, bridged, conv_at, meta_inputs, module_on_meta, spec_on_meta
 from search_spaces.graphs.own_attention import region
 from search_spaces.graphs.tracing import Shape
 from search_spaces.hosts import DETECTORS, HostConfig
@@ -123,7 +122,7 @@ def _image(tensor: Site | Source) -> Shape:
 @lru_cache(maxsize=10_000)
 def _addition_cost(spec: ModuleSpec, x: Shape, sources: tuple[Shape, ...]) -> Cost:
     """Return the cost of a module that reads images of these shapes; equal sites are counted once."""
-    module = on_meta(spec, x[1], tuple(source[1] for source in sources), (x[2], x[3]))
+    module = spec_on_meta(spec, x[1], tuple(source[1] for source in sources), (x[2], x[3]))
     return count_cost(module, *meta_inputs(entry(spec.module).kind, x, sources))
 
 
@@ -138,6 +137,8 @@ def _replacement_cost(host: HostConfig, site: Site, spec: ModuleSpec) -> Cost:
 
 def count_cost(module: nn.Module, *inputs: object) -> Cost:
     """Count a module's parameters and the MACs of one forward pass in eval mode; the inputs have batch 1."""
+    from torch.utils.flop_counter import FlopCounterMode  # and with it Triton, of which a report needs nothing
+
     was_training = module.training
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module.eval()(*inputs)

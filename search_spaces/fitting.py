@@ -21,7 +21,7 @@ from search_spaces.attention import (
 )
 from search_spaces.errors import InputError
 from search_spaces.graphs.tracing import Shape
-from search_spaces.hosts import DETECTORS, HostConfig
+from search_spaces.hosts import DETECTORS, HostConfig, on_meta
 from search_spaces.networks import trace_host
 from search_spaces.sites.site_type import Site, Source
 
@@ -195,17 +195,17 @@ def module_on_meta(host: HostConfig, site: Site, spec: ModuleSpec) -> nn.Module:
     conv = conv_at(host, site) if entry(spec.module).kind == "weights" else None
     if conv is None:
         widths = tuple(source.channels for source in bridged(site, spec))
-        return on_meta(spec, site.channels, widths, site.resolution)
-    with torch.device("meta"):
+        return spec_on_meta(spec, site.channels, widths, site.resolution)
+    with on_meta(), torch.device("meta"):
         return _create(spec, conv=copy.deepcopy(conv), resolution=site.resolution)
 
 
 @lru_cache(maxsize=10_000)
-def on_meta(
+def spec_on_meta(
     spec: ModuleSpec, channels: int, source_channels: tuple[int, ...], resolution: tuple[int, int]
 ) -> nn.Module:
     """Return a module that replaces no convolution, without data; it is shared, do not change it."""
-    with torch.device("meta"):
+    with on_meta(), torch.device("meta"):
         return _create(spec, channels=channels, source_channels=source_channels, resolution=resolution)
 
 

@@ -9,7 +9,6 @@ from search_spaces.errors import InputError
 from search_spaces.graphs.host_tracer import add_dropouts
 from search_spaces.graphs.tracing import HostGraph, trace
 from search_spaces.hosts import HostConfig, build_host, build_untrained, host_entry, on_meta, to_meta
-from search_spaces.pyramids import with_neck
 
 
 def build_network(config: HostConfig) -> nn.Module:
@@ -26,7 +25,11 @@ def build_network_on_meta(config: HostConfig) -> nn.Module:
 def _complete(host: nn.Module, config: HostConfig) -> nn.Module:
     graph = trace_host(config.bare)
     add_dropouts(host, graph.graph)
-    return host if config.neck is None else with_neck(host, graph, config)
+    if config.neck is None:
+        return host
+    from search_spaces.pyramids.assembly import with_neck  # and with it torchvision, slow to import
+
+    return with_neck(host, graph, config)
 
 
 def trace_host(config: HostConfig) -> HostGraph:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,15 @@ from search_spaces.yaml_files import Document
 from trials.devices import pick_precision
 from trials.retrain import Place, Recipe, read_record
 from trials.retrain.batching import Part
-from trials.retrain.classification import Classification
 from trials.retrain.folder import ARCHITECTURE
 from trials.retrain.learner import moved
 from trials.retrain.reading import num_workers
 from trials.retrain.recipes import parse_recipe
 from trials.retrain.scoring import score
 from trials.retrain.task import Setting, Task
+
+if TYPE_CHECKING:
+    from trials.retrain.classification import Classification
 
 _AT_A_TIME = 32
 
@@ -63,7 +65,9 @@ class RetrainedImages:
         for batch in task.batches([Part(1, each, items[each.start : each.stop]) for each in slots]):
             yield batch.images
 
-    def _classification(self) -> Classification:
+    def _classification(self) -> "Classification":
+        from trials.retrain.classification import Classification  # and with it torchvision, slow to import
+
         task, _ = self._task(Place(torch.device("cpu")))
         if not isinstance(task, Classification):
             raise InputError("its images do not have one class each")

@@ -2,13 +2,14 @@
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional
 
 from search_spaces.errors import InputError
 from search_spaces.graphs.host_tracer import trace_in_both_modes
@@ -201,11 +202,17 @@ class _ShapeRecorder(fx.Interpreter):
                 return args[0]
             if type(module) is nn.Conv2d and args[0].dim() == 4 and isinstance(module.padding, tuple):
                 return _convolve(module, args[0])
+            if type(module) is nn.AdaptiveAvgPool2d:
+                return _pool(args[0], module.output_size)
+            if type(module) is nn.Linear:
+                return _multiply(module, args[0])
         return module(*args, **kwargs)
 
     def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if target in _ADDITIONS and all(isinstance(arg, Tensor) and arg.shape == args[0].shape for arg in args):
             return args[0]
+        if target is functional.adaptive_avg_pool2d and len(args) == 2 and isinstance(args[0], Tensor):
+            return _pool(*args)
         return target(*args, **kwargs)
 
 
@@ -220,6 +227,21 @@ def _convolve(conv: nn.Conv2d, x_BCHW: Tensor) -> Tensor:
     if min(size) < 1:
         raise InputError(f"a kernel of {conv.kernel_size} is larger than its input, {tuple(x_BCHW.shape[2:])}")
     return x_BCHW.new_empty(num_images, conv.out_channels, *size)
+
+
+def _multiply(linear: nn.Linear, x: Tensor) -> Tensor:
+    """Return what a linear layer answers on the meta device, where torch would import its compiler for it."""
+    *batch, features = x.shape
+    if features != linear.in_features:
+        raise InputError(f"expected {linear.in_features} features, got {features}")
+    return x.new_empty(*batch, linear.out_features)
+
+
+def _pool(x: Tensor, size: int | Sequence[int | None] | None) -> Tensor:
+    """Return what adaptive average pooling answers there, for which torch would import its compiler too."""
+    wanted = size if isinstance(size, Sequence) else (size, size)
+    height, width = (old if new is None else new for old, new in zip(x.shape[-2:], wanted, strict=True))
+    return x.new_empty(*x.shape[:-2], height, width)
 
 
 def _is_norm_or_activation(module: nn.Module) -> bool:

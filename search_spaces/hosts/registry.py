@@ -1,4 +1,8 @@
-"""The hosts by name, and how each is built."""
+"""The hosts by name, and how each is built.
+
+torchvision is imported when one of its hosts, all names or an unknown name are asked for: it takes a third as long as
+torch itself, and most searches are on hosts for small images.
+"""
 
 from functools import cache
 from typing import TYPE_CHECKING
@@ -14,7 +18,6 @@ from search_spaces.hosts.cifar_resnext import cifar_resnexts
 from search_spaces.hosts.cifar_shufflenet_v2 import cifar_shufflenets_v2
 from search_spaces.hosts.densenet_bc import densenets_bc
 from search_spaces.hosts.entry import HostEntry
-from search_spaces.hosts.imagenet import imagenet_hosts, why_not_torchvision
 from search_spaces.hosts.mobilenet_v1 import mobilenets_v1
 from search_spaces.hosts.preact_resnet import preact_resnets
 from search_spaces.hosts.timm_hosts import PREFIX, timm_entry
@@ -23,7 +26,7 @@ from search_spaces.hosts.wide_resnet import wide_resnets
 if TYPE_CHECKING:
     from search_spaces.hosts.config import HostConfig
 
-_FAMILIES = (
+_OWN_FAMILIES = (
     cifar_resnets,
     preact_resnets,
     wide_resnets,
@@ -32,21 +35,27 @@ _FAMILIES = (
     aff_cifar_hosts,
     cifar_mobilenets_v2,
     cifar_shufflenets_v2,
-    imagenet_hosts,
     mobilenets_v1,
     aff_imagenet_hosts,
 )
 
 
 @cache
-def _entries() -> dict[str, HostEntry]:
-    return {entry.name: entry for family in _FAMILIES for entry in family()}
+def _own_entries() -> dict[str, HostEntry]:
+    return {entry.name: entry for family in _OWN_FAMILIES for entry in family()}
+
+
+@cache
+def _torchvision_entries() -> dict[str, HostEntry]:
+    from search_spaces.hosts.imagenet import imagenet_hosts
+
+    return {entry.name: entry for entry in imagenet_hosts()}
 
 
 @cache
 def host_names() -> tuple[str, ...]:
     """Return the names of all hosts but timm's (see `timm_host_names`)."""
-    return tuple(_entries())
+    return (*_own_entries(), *_torchvision_entries())
 
 
 def host_entry(name: str) -> HostEntry:
@@ -58,10 +67,13 @@ def host_entry(name: str) -> HostEntry:
     """
     if name.startswith(PREFIX):
         return timm_entry(name)
-    if name not in _entries():
+    entry = _own_entries().get(name) or _torchvision_entries().get(name)
+    if entry is None:
+        from search_spaces.hosts.imagenet import why_not_torchvision
+
         reason = why_not_torchvision(name)
         raise InputError(reason) if reason else unknown("host", name, host_names())
-    return _entries()[name]
+    return entry
 
 
 def build_host(config: "HostConfig") -> nn.Module:

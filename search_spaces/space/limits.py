@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any
@@ -51,9 +52,10 @@ class Bounds:
     sites: int | None = None
 
     @staticmethod
-    def of(config: LimitsConfig, host: Cost) -> "Bounds":
-        """Return the limits with multiples of the host worked out."""
-        return Bounds(_number(config.params, host.params), _number(config.macs, host.macs), config.sites)
+    def of(config: LimitsConfig, host: Callable[[], Cost]) -> "Bounds":
+        """Return the limits with multiples of the host worked out; `host` is asked for its cost if there are any."""
+        params = _number(config.params, lambda: host().params)
+        return Bounds(params, _number(config.macs, lambda: host().macs), config.sites)
 
     @property
     def any(self) -> bool:
@@ -81,8 +83,8 @@ class Band:
         return self.least.params <= cost.params <= self.most.params and self.least.macs <= cost.macs <= self.most.macs
 
 
-def _number(limit: int | float | str | None, host: int) -> int | None:
+def _number(limit: int | float | str | None, host: Callable[[], int]) -> int | None:
     if isinstance(limit, str):
         # Exactly: as floats, 1.15 times 100,000 is less than 115,000.
-        return int(Fraction(limit.split("x")[0]) * host)
+        return int(Fraction(limit.split("x")[0]) * host())
     return None if limit is None else int(limit)

@@ -7,7 +7,7 @@ decision is the host. A decision whose sites the chosen host does not have does 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -41,13 +41,18 @@ class SearchSpace:
         return SearchSpace.from_document(read_yaml(Path(path)))
 
     @staticmethod
-    def from_dict(data: dict[str, object]) -> "SearchSpace":
-        """Return the space of `{"host": ..., "choices": ..., "limits": ...}`. Raises InputError."""
-        return SearchSpace.from_document(Document(data, "space"))
+    def from_dict(data: dict[str, object], *, tried: bool = False) -> "SearchSpace":
+        """Return the space of `{"host": ..., "choices": ..., "limits": ...}` as `from_document` does."""
+        return SearchSpace.from_document(Document(data, "space"), tried=tried)
 
     @staticmethod
-    def from_document(document: Document) -> "SearchSpace":
+    def from_document(document: Document, *, tried: bool = False) -> "SearchSpace":
         """Return the space that a parsed file describes.
+
+        Args:
+            document: the file's content.
+            tried: something was drawn from it before, as from a study's space: that its limits leave anything is not
+                looked for again, which takes a second and more.
 
         Raises:
             InputError: a mistake in the file, a module that does not fit a site it may go to, selectors that
@@ -56,10 +61,11 @@ class SearchSpace:
         config = validate(SpaceConfig, document)
         decisions = make_decisions(config, document)
         space = _within_limits(config.hosts, decisions, config.limits, document)
-        try:
-            space.sample_indices(np.random.default_rng(0))
-        except InputError as error:
-            raise document.error(("limits",), str(error)) from None
+        if not tried:
+            try:
+                space.sample_indices(np.random.default_rng(0))
+            except InputError as error:
+                raise document.error(("limits",), str(error)) from None
         return space
 
     @property
@@ -222,7 +228,8 @@ def _within_limits(
 ) -> SearchSpace:
     """Return the space over the hosts on which something is within the limits. Raises InputError if there is none."""
     variants = [
-        HostSpace(host, own, Bounds.of(limits, host_cost(host))) for host, own in zip(hosts, decisions, strict=True)
+        HostSpace(host, own, Bounds.of(limits, partial(host_cost, host)))
+        for host, own in zip(hosts, decisions, strict=True)
     ]
     broken = [variant.out_of_reach() for variant in variants]
     reasons = [

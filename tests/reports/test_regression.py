@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reports.regression import Regression
+from reports.regression import Regression, grams_without
 
 
 def test_exact_sums_give_their_weights_and_predictions() -> None:
@@ -33,3 +33,11 @@ def test_what_no_point_tells_of_is_as_wide_as_the_prior() -> None:
     drawn = Regression(features, seen @ np.ones(3) + rng.normal(0, 0.1, 40)).draw_effects(np.eye(4), rng, 2000)
     assert np.median(drawn[:, 3]) == pytest.approx(0.0, abs=0.2)
     assert drawn[:, 3].std() > 5 * drawn[:, 0].std()
+
+
+def test_products_without_one_part_are_those_of_the_other_points() -> None:
+    rng = np.random.default_rng(4)
+    features, fold = rng.normal(3.0, 1.0, (40, 5)), rng.permutation(40) % 3
+    for k, gram in enumerate(grams_without(features, fold)):
+        others = features[fold != k] - features[fold != k].mean(axis=0)
+        np.testing.assert_allclose(gram, others.T @ others, rtol=1e-10, atol=1e-10)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from search_spaces.attention.ops import aw_triton
+from search_spaces.attention.ops import aw_device
 from search_spaces.attention.ops.aw_autograd import (
     Geometry,
     Grouped,
@@ -100,7 +100,7 @@ def _may_try(x: Tensor) -> bool:
 
 
 def _fastest_on_device(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> str:
-    names = [*TRIED, "kernels"] if geometry.groups == scale.shape[2] == 1 and aw_triton.available() else list(TRIED)
+    names = [*TRIED, "kernels"] if geometry.groups == scale.shape[2] == 1 and aw_device.available() else list(TRIED)
     forms = {name: partial(_run, FORMS[name], geometry) for name in names}
     last = memory_format_of(x) == torch.channels_last
     trains = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad or scale.requires_grad)
@@ -149,6 +149,8 @@ def taps(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> Tensor
 
 def kernels_on_device(x: Tensor, weight: Tensor, scale: Tensor, geometry: Geometry) -> Tensor:
     """Scale each tap's product where it is computed, in one kernel (without groups, J = 1)."""
+    from search_spaces.attention.ops import aw_triton  # and with it what there is of Triton
+
     steps = geometry.stride, geometry.padding, geometry.dilation
     return aw_triton.tap_scaled_conv(x, weight.to(x.dtype), scale[:, :, 0], *steps)
 

@@ -3,10 +3,10 @@
 Baozhou et al., 2021, An Attention Module for Convolutional Neural Networks, arXiv:2108.08205, eq. 5 and 6.
 
 The operators are opaque to compilers (`torch.compile(fullgraph=True)` takes them), count for PyTorch's FLOP counter as
-those of a convolution do, and have first derivatives alone. Importing this file needs neither Triton nor a device.
+those of a convolution do, and have first derivatives alone. Importing this file needs no device and no Triton, but
+brings what of it there is: import it when they are first used.
 """
 
-import importlib.util
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -16,13 +16,6 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-
-
-def available() -> bool:
-    """Say whether Triton is installed and PyTorch's current device an NVIDIA one of compute capability 8.0 or later."""
-    if not torch.cuda.is_available() or torch.version.hip is not None:
-        return False
-    return torch.cuda.get_device_capability() >= (8, 0) and importlib.util.find_spec("triton") is not None
 
 
 def tap_scaled_conv(

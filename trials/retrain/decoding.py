@@ -1,10 +1,12 @@
 """From an encoded image to its pixels."""
 
 import io
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg
 
 from search_spaces import InputError
 
@@ -15,15 +17,30 @@ def decode(data: bytes, name: str, *, with_pillow: bool = False) -> Tensor:
     torchvision decodes JPEG; Pillow what that does not read: one of ImageNet's files is a PNG, some are CMYK.
 
     Raises:
-        InputError: it is damaged, or no image; the message has its name.
+        InputError: it is damaged, or no image; the message has its name. As `jpeg_decoder` does.
     """
     if not with_pillow:
+        read = jpeg_decoder()
         try:
-            image: Tensor = decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.RGB)
+            image: Tensor = read(torch.frombuffer(bytearray(data), dtype=torch.uint8))
             return image
         except (RuntimeError, ValueError):
             pass  # Pillow says what is wrong
     return _pillow(data, name)
+
+
+@cache
+def jpeg_decoder() -> Callable[..., Any]:
+    """Return torchvision's `decode_jpeg` to RGB.
+
+    Raises:
+        InputError: the installed torchvision has none: from 0.29 on it is deprecated.
+    """
+    try:
+        from torchvision.io import ImageReadMode, decode_jpeg
+    except ImportError as error:
+        raise InputError(f"this torchvision decodes no JPEGs ({error}); use `data: {{decoder: pillow}}`") from None
+    return partial(decode_jpeg, mode=ImageReadMode.RGB)
 
 
 def _pillow(data: bytes, name: str) -> Tensor:

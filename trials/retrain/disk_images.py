@@ -8,7 +8,6 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg
 
 from search_spaces import InputError
 from trials.dataset import Labels
@@ -16,7 +15,7 @@ from trials.retrain.archives import has_archives, unpack
 from trials.retrain.batching import Order, Part, shuffled
 from trials.retrain.classification_recipe import ClassificationRecipe, ImageNetConfig
 from trials.retrain.crops import MEAN, STD, normalised, scoring_transform, train_size, training_transform
-from trials.retrain.decoding import decode
+from trials.retrain.decoding import decode, jpeg_decoder
 from trials.retrain.draws import drawn_for
 from trials.retrain.fitting import fitted
 from trials.retrain.image_cache import cached
@@ -213,7 +212,7 @@ class DiskImages:
         """Decode a micro-batch; what nvJPEG does not read (a PNG, CMYK) is decoded on the CPU."""
         device = self._setting.place.device
         try:
-            decoded: list[Tensor] = decode_jpeg(data, ImageReadMode.RGB, device=device)
+            decoded: list[Tensor] = jpeg_decoder()(data, device=device)
             return decoded
         except RuntimeError:
             pairs = zip(data, part.items.tolist(), strict=True)

@@ -3,8 +3,10 @@
 import io
 import os
 import signal
+import sys
 import tarfile
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from PIL import Image
 
 from search_spaces import InputError
 from trials.retrain.batching import Part
-from trials.retrain.decoding import decode
+from trials.retrain.decoding import decode, jpeg_decoder
 from trials.retrain.disk_images import find_images
 from trials.retrain.image_cache import cached
 from trials.retrain.image_files import ImageSet
@@ -140,6 +142,16 @@ def test_both_decoders_give_the_same_image() -> None:
     data = draw_jpeg(0, np.random.default_rng(0), ((40, 60),))
     one, other = decode(data, "x").int(), decode(data, "x", with_pillow=True).int()
     assert (one - other).abs().max() <= 2  # two builds of libjpeg
+
+
+def test_a_torchvision_without_decoders_is_told_of_and_pillow_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = draw_jpeg(0, np.random.default_rng(0), ((8, 8),))
+    monkeypatch.setitem(sys.modules, "torchvision.io", ModuleType("torchvision.io"))
+    jpeg_decoder.cache_clear()
+    with pytest.raises(InputError, match="decodes no JPEGs .* use `data: {decoder: pillow}`"):
+        decode(data, "x")
+    assert decode(data, "x", with_pillow=True).shape == (3, 8, 8)
+    jpeg_decoder.cache_clear()
 
 
 def test_the_cache_holds_images_scaled_to_its_side(tmp_path: Path) -> None:

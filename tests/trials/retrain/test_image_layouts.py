@@ -148,7 +148,7 @@ def test_a_torchvision_without_decoders_is_told_of_and_pillow_goes_on(monkeypatc
     data = draw_jpeg(0, np.random.default_rng(0), ((8, 8),))
     monkeypatch.setitem(sys.modules, "torchvision.io", ModuleType("torchvision.io"))
     jpeg_decoder.cache_clear()
-    with pytest.raises(InputError, match="decodes no JPEGs .* use `data: {decoder: pillow}`"):
+    with pytest.raises(InputError, match=r"decodes no JPEGs .* use `data: {decoder: pillow}`"):
         decode(data, "x")
     assert decode(data, "x", with_pillow=True).shape == (3, 8, 8)
     jpeg_decoder.cache_clear()

@@ -122,6 +122,7 @@ def num_counted(images: AnnotatedImages, label: int) -> int:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_cocos_average_precision_is_its_definition(seed: int) -> None:
+    pytest.importorskip("faster_coco_eval", reason="faster-coco-eval is not installed")
     images, found = random_set(seed, set_aside=0.15)
     scores = coco_precision(as_coco(images), images, found, "bbox")
     recalls = np.linspace(0, 1, 101).tolist()
@@ -180,6 +181,7 @@ def test_vocs_precision_of_one_image_by_hand() -> None:
 
 
 def test_nothing_found_is_worth_nothing_and_nothing_annotated_has_no_score() -> None:
+    pytest.importorskip("faster_coco_eval", reason="faster-coco-eval is not installed")
     images = one_image([[0, 0, 10, 10]], set_aside=[False])
     assert voc_precision(images, []) == {"ap": 0, "ap50": 0, "ap75": 0, "ap50_area": 0}
     assert coco_precision(as_coco(images) | {"categories": [{"id": 1}]}, images, [], "bbox")["ap"] == 0
@@ -206,6 +208,7 @@ def disturbed(images: AnnotatedImages, seed: int) -> list[Found]:
 
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
 def test_the_numbers_are_those_of_pycocotools(coco_scenes: Path, kind: Literal["bbox", "segm"]) -> None:
+    pytest.importorskip("pycocotools", reason="pycocotools is not installed")
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 

@@ -17,6 +17,7 @@ from trials.detection.voc_files import read_voc
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # of pycocotools
 def test_torchvision_reads_the_scenes_as_coco(coco_scenes: Path, scenes: SceneSet) -> None:
+    pytest.importorskip("pycocotools", reason="pycocotools is not installed")
     read = CocoDetection(str(coco_scenes / "train2017"), str(coco_scenes / "annotations/instances_train2017.json"))
     assert len(read) == scenes.num_images
     for number in range(len(read)):
@@ -69,6 +70,7 @@ def test_both_formats_hold_the_same_objects(coco_scenes: Path, voc_scenes: Path)
 
 
 def test_run_lengths_and_masks_are_the_same() -> None:
+    pytest.importorskip("faster_coco_eval", reason="faster-coco-eval is not installed")
     masks = torch.from_numpy(np.random.default_rng(0).random((5, 7, 4)) < 0.5)
     masks[0], masks[1] = True, False
     written = [run_lengths(mask.numpy()) for mask in masks]
@@ -79,6 +81,7 @@ def test_run_lengths_and_masks_are_the_same() -> None:
 
 
 def test_a_polygon_becomes_the_pixels_inside() -> None:
+    pytest.importorskip("faster_coco_eval", reason="faster-coco-eval is not installed")
     masks = masks_of([[[1.0, 1.0, 5.0, 1.0, 5.0, 3.0, 1.0, 3.0]]], 6, 8)
     expected = torch.zeros(1, 6, 8, dtype=torch.uint8)
     expected[:, 1:3, 1:5] = 1

@@ -1,9 +1,11 @@
-"""Runs searches whose trainings are looked up or computed: the real ledger, proposer and samplers, no worker.
+"""Runs searches whose trainings are looked up or computed: the real ledger, proposer, samplers and early stopping.
 
 What a search does is what `nas search` does; only the trainings are a function. So the curves are those of what users
-run, and cost milliseconds per trial. The study is kept in memory.
+run, and cost milliseconds per trial. The study is kept in memory. Workers are simulated: of what runs, what is through
+first reports first.
 """
 
+import heapq
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,11 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from optuna.storages import InMemoryStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 from scipy.stats import t as student
 
 from nas.baselines import make_baselines
-from nas.ledger_trial import Proposal
+from nas.early_stopping import EarlyStopping, Rule
+from nas.ledger_trial import Proposal, state_of
 from nas.proposer import Proposer, SearchPlan
 from nas.study import Ledger
 from reports.objectives import to_minimise
@@ -25,7 +28,10 @@ from search_spaces import SearchSpace
 from trials.record import TrialRecord
 
 Floats = npt.NDArray[np.float64]
-EPOCHS, NUM_RANDOM_BASELINES = 1, 3
+NUM_RANDOM_BASELINES = 3
+REDUCTION_FACTOR, LET_LIVE = 3.0, 0.05
+"""The defaults of `early_stopping` in an experiment."""
+BOOTSTRAPS = 1000
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Problem:
     space: SearchSpace
     objectives: tuple[str, ...]
     train: Callable[[Proposal], TrialRecord]
-    """What the search is told."""
+    """What the search is told: the record of a proposal's present leg."""
     truth: Callable[[str], Sequence[float]]
     """The objectives as they are without noise, in natural units, of a trained architecture given by its hash."""
     ideal: Floats
@@ -47,16 +53,81 @@ class Problem:
         return (to_minimise(values, self.objectives) - self.ideal) / (self.corner - self.ideal)
 
 
-def run_search(problem: Problem, sampler: str, trials: int, seed: int) -> list[FrozenTrial]:
-    """Search to the end, and return what was trained, baselines first, in the order in which it was asked."""
+@dataclass(frozen=True)
+class Search:
+    """What a search is run with."""
+
+    sampler: str
+    trials: int
+    """Proposals, trained to the end or stopped early; baselines come on top."""
+    seed: int
+    """Of the sampler."""
+    trial_seed: int
+    """Of its trainings."""
+    epochs: int = 1
+    """Of a whole training."""
+    rungs: tuple[int, ...] = ()
+    """Where it stops early; none: never."""
+    workers: int = 1
+    """Trials at a time; with more than one, nothing waits for a generation."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What had been spent when something came to its end."""
+
+    epochs: int
+    """Each leg's own cool-down is counted."""
+    cpu_s: float
+    wall_s: float
+    """By the workers' clock."""
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """A search that ran to its end."""
+
+    finished: Sequence[FrozenTrial]
+    """Trained to their end, in the order in which they came to it; baselines are among them."""
+    costs: Sequence[Costs]
+    """When each of them had."""
+    total: Costs
+    """Of all, what was stopped included."""
+    stopped: Sequence[FrozenTrial]
+
+
+def replay(problem: Problem, search: Search) -> Replayed:
+    """Run a search to its end, with the baselines that lie in the space."""
+    in_order = search.workers == 1
     ledger = Ledger.open(InMemoryStorage(), "search", problem.objectives)
-    for label, architecture in make_baselines(problem.space, NUM_RANDOM_BASELINES, seed):
-        ledger.add(architecture, label=label, seed=seed, epochs=EPOCHS)
-    proposer = Proposer(ledger, problem.space, SearchPlan(sampler, trials, seed, seed, EPOCHS, deterministic=True))
-    while proposal := proposer.next():
-        ledger.record(proposal.number, problem.train(proposal))
-        ledger.tell(in_order=True)
-    return [trial for trial in ledger.trials() if trial.state == TrialState.COMPLETE]
+    for label, architecture in make_baselines(problem.space, NUM_RANDOM_BASELINES, search.seed):
+        if problem.space.encode(architecture) is not None:
+            ledger.add(architecture, label=label, seed=search.trial_seed, epochs=search.epochs)
+    plan = SearchPlan(
+        search.sampler, search.trials, search.seed, search.trial_seed, search.epochs, in_order, search.rungs
+    )
+    proposer = Proposer(ledger, problem.space, plan)
+    stopping = EarlyStopping(ledger, Rule(search.rungs, REDUCTION_FACTOR, LET_LIVE, search.seed, in_order))
+    order, costs = [], []
+    running: list[tuple[float, int, Proposal, TrialRecord]] = []
+    epochs, cpu_s, wall_s = 0, 0.0, 0.0
+    while True:
+        stopping.decide()
+        ledger.tell(in_order=in_order)
+        while len(running) < search.workers and (proposal := proposer.next()):
+            record = problem.train(proposal)
+            heapq.heappush(running, (wall_s + record.wall_s, proposal.number, proposal, record))
+        if not running:
+            break
+        wall_s, number, proposal, record = heapq.heappop(running)
+        ledger.record(number, record)
+        epochs, cpu_s = epochs + record.epochs - record.first_epoch + 1, cpu_s + record.wall_s
+        if proposal.target == proposal.epochs:
+            order.append(number)
+            costs.append(Costs(epochs, cpu_s, wall_s))
+    trials = ledger.trials()
+    stopped = [trial for trial in trials if state_of(trial) == "stopped"]
+    return Replayed([trials[number] for number in order], costs, Costs(epochs, cpu_s, wall_s), stopped)
 
 
 @dataclass(frozen=True)
@@ -100,17 +171,50 @@ def reached_for_good(curve: Floats, goal: float) -> float:
     return number if number <= len(curve) else math.inf
 
 
-def made_up_record(proposal: Proposal, **measured: Any) -> TrialRecord:
-    """Return a finished trial's record that holds what is given."""
+def over_costs(problem: Problem, found: Replayed, spent: Sequence[float], grid: Floats) -> Curves:
+    """Return a search's hypervolumes at the costs of a grid; 0 before anything was finished.
+
+    Args:
+        spent: what had been spent when each of `found.finished` was, in the grid's unit.
+    """
+    grown = curves(problem, found.finished)
+    last = np.searchsorted(np.asarray(spent), grid, side="right") - 1
+    held, archive = (np.where(last < 0, 0.0, each[np.maximum(last, 0)]) for each in (grown.held, grown.archive))
+    return Curves(held, archive)
+
+
+def reached_with_interval(curve: Floats, goal: Floats, grid: Floats) -> list[float | None]:
+    """Return the cost from which on the mean curve is not below the mean goal, and its interval; None is never.
+
+    Args:
+        curve: (repetitions, costs)
+        goal: (repetitions,)
+        grid: (costs,)
+    """
+    rng = np.random.default_rng(0)
+    drawn = [rng.integers(len(goal), size=len(goal)) for _ in range(BOOTSTRAPS)]
+
+    def cost(rows: Any) -> float:
+        number = reached_for_good(curve[rows].mean(axis=0), float(goal[rows].mean()))
+        return math.inf if math.isinf(number) else float(grid[int(number) - 1])
+
+    found = sorted(cost(rows) for rows in drawn)
+    ends = (found[int(BOOTSTRAPS * share)] for share in (0.025, 0.975))
+    return [None if math.isinf(each) else round(each, 3) for each in (cost(slice(None)), *ends)]
+
+
+def made_up_record(proposal: Proposal, *, first_epoch: int = 1, wall_s: float = 0.0, **measured: Any) -> TrialRecord:
+    """Return a record of a proposal's present leg, come to its end, that holds what is given."""
     architecture = proposal.architecture
     return TrialRecord(
         architecture=architecture.to_dict(),
         architecture_id=architecture.id,
         architecture_hash=architecture.hash,
         seed=proposal.seed,
-        epochs=proposal.epochs,
+        epochs=proposal.target,
+        first_epoch=first_epoch,
         status="complete",
-        wall_s=0.0,
+        wall_s=wall_s,
         images_per_s=None,
         memory_bytes=None,
         memory_method="made up",

@@ -18,7 +18,6 @@ of 20, asked for as many at once; `tpe` is capped, since each of its draws takes
 
 import argparse
 import json
-import math
 import platform
 import shlex
 import sys
@@ -31,7 +30,7 @@ from typing import Any
 import numpy as np
 from optuna.samplers import BaseSampler, NSGAIISampler
 from optuna.study import StudyDirection
-from replay import Curves, Floats, curves, mean_with_interval, reached_for_good, run_search
+from replay import Curves, Search, curves, mean_with_interval, reached_with_interval, replay
 from synthetic_placements import EVERY, make_problem
 
 from nas.parameters import ByKnob
@@ -40,7 +39,6 @@ from search_spaces import SearchSpace
 
 AT = (20, 30, 50, 100, 200, 400, 600)
 GOAL_AT = 200
-BOOTSTRAPS = 1000
 OPTUNA, TPE, OURS = "nsga2 of Optuna", "tpe", "ours"
 OBJECTIVES = (("accuracy", "macs"), EVERY)
 
@@ -58,7 +56,7 @@ def grow(sampler: str, objectives: tuple[str, ...], trials: int, seed: int) -> C
     """Run one search, and return its curves."""
     problem = make_problem(seed, objectives)
     name = resolve_sampler(AUTO, problem.space, len(objectives), trials) if sampler == OURS else sampler
-    return curves(problem, run_search(problem, name, trials, seed))
+    return curves(problem, replay(problem, Search(name, trials, seed, seed)).finished)
 
 
 class Comparison:
@@ -92,18 +90,10 @@ def _summary(grown: Sequence[Curves], random: Sequence[Curves], limit: int) -> d
     for what in ("held", "archive"):
         curve, base = (np.array([getattr(each, what) for each in some]) for some in (grown, random))
         summary[what] = [mean_with_interval(curve[:, n - 1].tolist()) for n in at]
-        summary[f"reached ({what})"] = _reached(curve, base[:, :GOAL_AT][:, -1])
+        summary[f"reached ({what})"] = reached_with_interval(
+            curve, base[:, :GOAL_AT][:, -1], np.arange(1.0, curve.shape[1] + 1)
+        )
     return summary
-
-
-def _reached(curve: Floats, goal: Floats) -> list[int | None]:
-    """Return when the mean curve reaches the mean goal for good, and the interval; None is never."""
-    rng = np.random.default_rng(0)
-    drawn = [rng.integers(len(goal), size=len(goal)) for _ in range(BOOTSTRAPS)]
-    found = sorted(reached_for_good(curve[rows].mean(axis=0), float(goal[rows].mean())) for rows in drawn)
-    ends = (found[int(BOOTSTRAPS * share)] for share in (0.025, 0.975))
-    best = reached_for_good(curve.mean(axis=0), float(goal.mean()))
-    return [None if math.isinf(n) else int(n) for n in (best, *ends)]
 
 
 def show(result: dict[str, Any]) -> None:
@@ -114,7 +104,7 @@ def show(result: dict[str, Any]) -> None:
         print(f"{'':<18}" + "".join(f"{n:>22}" for n in at) + f"   random's at {GOAL_AT} reached")
         for name, summary in result["samplers"].items():
             cells = "".join(f"{mean:>8.3f} [{low:.3f}, {high:.3f}]".rjust(22) for mean, low, high in summary[what])
-            best, low, high = ("never" if n is None else n for n in summary[f"reached ({what})"])
+            best, low, high = ("never" if n is None else f"{n:g}" for n in summary[f"reached ({what})"])
             print(f"{name:<18}{cells.ljust(22 * len(at))}   {best} [{low}, {high}]")
 
 

@@ -20,7 +20,6 @@ of a rank (`table_ranking.py`).
 
 import argparse
 import json
-import math
 import platform
 import shlex
 import sys
@@ -32,8 +31,8 @@ from typing import Any
 
 import numpy as np
 from placement_table import Floats, Table, read_table
-from replay import Curves, mean_with_interval, reached_for_good
-from replay_table import Lookup, Replayed, Search, over_costs, replay
+from replay import Curves, Replayed, mean_with_interval, over_costs, reached_with_interval, replay
+from replay_table import Lookup, table_search
 from scipy.stats import binomtest
 from search import OPTUNA, OURS, TPE, optuna_nsga2
 from table_ranking import ranking
@@ -45,7 +44,6 @@ LOSS, ACCURACY = ("loss", "params"), ("accuracy", "params")
 AT = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 """Shares of what random search without early stopping costs, at which curves are printed."""
 GRID = 401
-BOOTSTRAPS = 1000
 Key = tuple[str, bool]
 """A sampler, and whether it stops early."""
 
@@ -72,9 +70,9 @@ class Comparison:
             begin = time.process_time()
             trials = self._limits[kind]
             name = resolve_sampler(AUTO, self._table.space, len(self._objectives), trials) if kind == OURS else kind
-            search = Search(name, stops, trials, seed, self._workers)
-            lookup = Lookup(self._table, self._objectives, search.trial_seed(self._table))
-            self._found[kind, stops].append((lookup, replay(self._table, lookup, lookup.problem(), search)))
+            search = table_search(self._table, name, trials, seed, stops=stops, workers=self._workers)
+            lookup = Lookup(self._table, self._objectives, search.trial_seed)
+            self._found[kind, stops].append((lookup, replay(lookup.problem(), search)))
             self._seconds[kind, stops] += time.process_time() - begin
 
     def result(self) -> dict[str, Any]:
@@ -132,22 +130,8 @@ def _summary(grown: Sequence[Curves], random: Sequence[Curves], grid: Floats) ->
         curve, base = (np.array([getattr(each, what) for each in some]) for some in (grown, random))
         summary[what] = [mean_with_interval(curve[:, index].tolist()) for index in at]
         summary[f"at its end ({what})"] = mean_with_interval(curve[:, -1].tolist())
-        summary[f"reached ({what})"] = _reached(curve, base[:, -1], grid)
+        summary[f"reached ({what})"] = reached_with_interval(curve, base[:, -1], grid)
     return summary
-
-
-def _reached(curve: Floats, goal: Floats, grid: Floats) -> list[float | None]:
-    """Return the cost from which on the mean curve is not below the mean goal, and its interval; None is never."""
-    rng = np.random.default_rng(0)
-    drawn = [rng.integers(len(goal), size=len(goal)) for _ in range(BOOTSTRAPS)]
-
-    def cost(rows: Any) -> float:
-        index = reached_for_good(curve[rows].mean(axis=0), float(goal[rows].mean()))
-        return math.inf if math.isinf(index) else float(grid[int(index) - 1])
-
-    found = sorted(cost(rows) for rows in drawn)
-    ends = (found[int(BOOTSTRAPS * share)] for share in (0.025, 0.975))
-    return [None if math.isinf(each) else round(each, 3) for each in (cost(slice(None)), *ends)]
 
 
 def stopping_told_and_true(searches: Sequence[tuple[Lookup, Replayed]], table: Table) -> dict[str, Any]:

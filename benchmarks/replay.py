@@ -6,7 +6,6 @@ first reports first.
 """
 
 import heapq
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
-from scipy.stats import t as student
 
 from nas.baselines import make_baselines
 from nas.early_stopping import EarlyStopping, Rule
+from nas.expectation import Expectation
 from nas.ledger_trial import Proposal, state_of
 from nas.proposer import Proposer, SearchPlan
 from nas.study import Ledger
@@ -31,7 +30,6 @@ Floats = npt.NDArray[np.float64]
 NUM_RANDOM_BASELINES = 3
 REDUCTION_FACTOR, LET_LIVE = 3.0, 0.05
 """The defaults of `early_stopping` in an experiment."""
-BOOTSTRAPS = 1000
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,8 @@ def replay(problem: Problem, search: Search) -> Replayed:
         search.sampler, search.trials, search.seed, search.trial_seed, search.epochs, in_order, search.rungs
     )
     proposer = Proposer(ledger, problem.space, plan)
-    stopping = EarlyStopping(ledger, Rule(search.rungs, REDUCTION_FACTOR, LET_LIVE, search.seed, in_order))
+    rule = Rule(search.rungs, REDUCTION_FACTOR, LET_LIVE, search.seed, in_order)
+    stopping = EarlyStopping(ledger, rule, Expectation(ledger, problem.space, proposer.results_before))
     order, costs = [], []
     running: list[tuple[float, int, Proposal, TrialRecord]] = []
     epochs, cpu_s, wall_s = 0, 0.0, 0.0
@@ -155,52 +154,6 @@ def curves(problem: Problem, trained: Sequence[FrozenTrial]) -> Curves:
         held[n] = hypervolume(true[on_front], unit)
         archive[n] = hypervolume(true[best], unit)
     return Curves(held, archive)
-
-
-def mean_with_interval(values: Sequence[float]) -> list[float]:
-    """Return the mean and Student's interval of 95 %."""
-    n, mean = len(values), float(np.mean(values))
-    half = float(student.ppf(0.975, n - 1)) * float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-    return [round(value, 4) for value in (mean, mean - half, mean + half)]
-
-
-def reached_for_good(curve: Floats, goal: float) -> float:
-    """Return the number of trainings from which on a curve is not below the goal; infinite if it is in the end."""
-    below = np.flatnonzero(curve < goal)
-    number = int(below[-1]) + 2 if len(below) else 1
-    return number if number <= len(curve) else math.inf
-
-
-def over_costs(problem: Problem, found: Replayed, spent: Sequence[float], grid: Floats) -> Curves:
-    """Return a search's hypervolumes at the costs of a grid; 0 before anything was finished.
-
-    Args:
-        spent: what had been spent when each of `found.finished` was, in the grid's unit.
-    """
-    grown = curves(problem, found.finished)
-    last = np.searchsorted(np.asarray(spent), grid, side="right") - 1
-    held, archive = (np.where(last < 0, 0.0, each[np.maximum(last, 0)]) for each in (grown.held, grown.archive))
-    return Curves(held, archive)
-
-
-def reached_with_interval(curve: Floats, goal: Floats, grid: Floats) -> list[float | None]:
-    """Return the cost from which on the mean curve is not below the mean goal, and its interval; None is never.
-
-    Args:
-        curve: (repetitions, costs)
-        goal: (repetitions,)
-        grid: (costs,)
-    """
-    rng = np.random.default_rng(0)
-    drawn = [rng.integers(len(goal), size=len(goal)) for _ in range(BOOTSTRAPS)]
-
-    def cost(rows: Any) -> float:
-        number = reached_for_good(curve[rows].mean(axis=0), float(goal[rows].mean()))
-        return math.inf if math.isinf(number) else float(grid[int(number) - 1])
-
-    found = sorted(cost(rows) for rows in drawn)
-    ends = (found[int(BOOTSTRAPS * share)] for share in (0.025, 0.975))
-    return [None if math.isinf(each) else round(each, 3) for each in (cost(slice(None)), *ends)]
 
 
 def made_up_record(proposal: Proposal, *, first_epoch: int = 1, wall_s: float = 0.0, **measured: Any) -> TrialRecord:

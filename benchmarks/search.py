@@ -30,7 +30,8 @@ from typing import Any
 import numpy as np
 from optuna.samplers import BaseSampler, NSGAIISampler
 from optuna.study import StudyDirection
-from replay import Curves, Search, curves, mean_with_interval, reached_with_interval, replay
+from over_cost import mean_with_interval, reached_with_interval
+from replay import Curves, Search, curves, replay
 from synthetic_placements import EVERY, make_problem
 
 from nas.parameters import ByKnob

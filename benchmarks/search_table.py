@@ -30,8 +30,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from over_cost import mean_with_interval, over_costs, summarise
 from placement_table import Floats, Table, read_table
-from replay import Curves, Replayed, mean_with_interval, over_costs, reached_with_interval, replay
+from replay import Curves, Replayed, replay
 from replay_table import Lookup, table_search
 from scipy.stats import binomtest
 from search import OPTUNA, OURS, TPE, optuna_nsga2
@@ -108,7 +109,7 @@ class Comparison:
             "searches": {
                 _name(key): {
                     "cost": mean_with_interval([getattr(found.total, what) / unit for _, found in self._found[key]]),
-                    **_summary(each, grown["random", False], grid / unit),
+                    **summarise(each, grown["random", False], grid / unit, AT),
                 }
                 for key, each in grown.items()
             },
@@ -121,17 +122,6 @@ class Comparison:
 
 def _name(key: Key) -> str:
     return f"{key[0]}, stopping early" if key[1] else key[0]
-
-
-def _summary(grown: Sequence[Curves], random: Sequence[Curves], grid: Floats) -> dict[str, Any]:
-    at = [int(np.searchsorted(grid, share, side="right")) - 1 for share in AT]
-    summary: dict[str, Any] = {"at": list(AT)}
-    for what in ("held", "archive"):
-        curve, base = (np.array([getattr(each, what) for each in some]) for some in (grown, random))
-        summary[what] = [mean_with_interval(curve[:, index].tolist()) for index in at]
-        summary[f"at its end ({what})"] = mean_with_interval(curve[:, -1].tolist())
-        summary[f"reached ({what})"] = reached_with_interval(curve, base[:, -1], grid)
-    return summary
 
 
 def stopping_told_and_true(searches: Sequence[tuple[Lookup, Replayed]], table: Table) -> dict[str, Any]:

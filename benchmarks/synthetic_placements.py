@@ -12,8 +12,15 @@ and one of 10 (none, BAM with its knobs) at two stage ends. In points of accurac
 All is drawn anew for each seed and scaled so that the truth of placements with a uniform number of modules spreads by
 0.34 points, and a training adds noise of 0.41 points (measured with ResNet-20 on 16x16 CIFAR-10). Parameters and MACs
 are those of the networks. Latency is a model: a fixed time per module by its kind, and a time per value of the map.
+
+Trainings may be short. What is true of a placement after a rung's epochs is a mixture of the truth and of another one,
+drawn in the same way, so that modules, places and options that learn quickly mislead in every placement that has them.
+`agreement` is the correlation of both truths; a training that short adds noise as large as a whole one's in proportion
+to the spread, independent of that of other lengths. So a rung's value correlates with the truth at 0.64 x agreement,
+and a whole training's at 0.64.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -27,10 +34,16 @@ from search_spaces import Architecture, SearchSpace
 from search_spaces.fitting import NONE
 from trials.latency import Latency
 from trials.record import TrialRecord
+from trials.train_config import TrainConfig
 
 TRUE_SD, NOISE_SD = 0.34, 0.41
 HOST_ACCURACY, HOST_MS = 0.92, 10.0
 NUM_PAIRS = 8
+EPOCHS, RUNGS = 18, (2, 6)
+RUNG_ACCURACY, RUNG_SPREAD = {2: 0.70, 6: 0.85}, {2: 2.0, 6: 1.4}
+"""Of the bare host after so many epochs; and of placements, with the noise, over that of whole trainings."""
+_TRUTH, _EARLY = 0x5EA, 0xEA7
+"""Keep the two truths' random numbers apart."""
 OVERHEAD_MS = {"se": 0.06, "eca": 0.05, "cbam": 0.16, "ba": 0.12, "bam": 0.25}
 MS_PER_MILLION_VALUES = {"se": 1.0, "eca": 1.0, "cbam": 3.0, "ba": 2.0, "bam": 3.0}
 EVERY = ("accuracy", "params", "macs", "latency_ms")
@@ -101,8 +114,8 @@ def _params_and_macs(indices: Sequence[int]) -> Floats:
 class Placements:
     """The truth for one seed: points of accuracy over the bare host."""
 
-    def __init__(self, seed: int) -> None:
-        rng = np.random.default_rng([seed, 0x5EA])
+    def __init__(self, seed: int, stream: int = _TRUTH) -> None:
+        rng = np.random.default_rng([seed, stream])
         decisions = space().decisions
         modules = sorted({option.module for decision in decisions for option in decision.options} - {NONE})
         effect = dict(zip(modules, rng.normal(0.5, 0.35, len(modules)), strict=True))
@@ -164,22 +177,48 @@ def sparse_to_dense(rng: np.random.Generator, num: int) -> Indices:
     return np.where(rng.random(drawn.shape).argsort(axis=1).argsort(axis=1) < shares, drawn, 0)
 
 
-def make_problem(seed: int, objectives: tuple[str, ...]) -> Problem:
-    """Return the problem of a seed."""
-    placements = Placements(seed)
+class Trainings:
+    """What trainings of any length of a seed's placements give."""
 
+    def __init__(self, seed: int, agreement: float) -> None:
+        self.truth = Placements(seed)
+        self._early, self._seed, self._agreement = Placements(seed, _EARLY), seed, agreement
+        drawn = sparse_to_dense(np.random.default_rng([seed, _EARLY]), 4000)
+        truth, early = self.truth.points(drawn), self._early.points(drawn)
+        # What both have in common by the number of modules alone is taken out: it would be an agreement of 0.6.
+        self._shared = float(np.cov(truth, early)[0, 1] / truth.var(ddof=1))
+        self._scale = TRUE_SD / float((early - self._shared * truth).std())
+
+    def told(self, architecture: Architecture, epochs: int) -> float:
+        """Return the accuracy after a training of so many epochs; of any other number than a rung's, a whole one."""
+        digits, row = int(architecture.hash[:15], 16), encoded(architecture)
+        if epochs not in RUNGS:
+            noise = np.random.default_rng([self._seed, digits]).normal(0, NOISE_SD)
+            return HOST_ACCURACY + (float(self.truth.points(row)[0]) + noise) / 100
+        noise = np.random.default_rng([self._seed, digits, epochs]).normal(0, NOISE_SD)
+        return RUNG_ACCURACY[epochs] + RUNG_SPREAD[epochs] * (float(self.early(row)[0]) + noise) / 100
+
+    def early(self, indices: Indices) -> Floats:
+        """Return what is true at every rung, in points of whole trainings, (placements,)."""
+        truth = self.truth.points(indices)
+        own = self._scale * (self._early.points(indices) - self._shared * truth)
+        return np.asarray(self._agreement * truth + math.sqrt(1 - self._agreement**2) * own)
+
+
+def make_problem(seed: int, objectives: tuple[str, ...], agreement: float = 1.0) -> Problem:
+    """Return the problem of a seed; `agreement` counts only where trainings have rungs, at `RUNGS` of `EPOCHS`."""
+    trainings = Trainings(seed, agreement)
     known: dict[str, dict[str, float]] = {}
 
     def truth(architecture_hash: str) -> list[float]:
         return [known[architecture_hash][name] for name in objectives]
 
     def train(proposal: Proposal) -> TrialRecord:
-        architecture_hash = proposal.architecture.hash
-        values = known[architecture_hash] = _everything(placements, proposal.architecture)
-        noise = np.random.default_rng([seed, int(architecture_hash[:15], 16)]).normal(0, NOISE_SD)
+        values = known[proposal.architecture.hash] = _everything(trainings.truth, proposal.architecture)
         return made_up_record(
             proposal,
-            accuracy=values["accuracy"] + noise / 100,
+            first_epoch=first_epoch(proposal),
+            accuracy=trainings.told(proposal.architecture, proposal.target),
             loss=1.0,
             params=int(values["params"]),
             macs=int(values["macs"]),
@@ -187,16 +226,27 @@ def make_problem(seed: int, objectives: tuple[str, ...]) -> Problem:
         )
 
     dearest = costs().host + sum(added.max(axis=0) for added in costs().added)
-    best = dict(zip(EVERY, (-(HOST_ACCURACY + placements.most / 100), *costs().host), strict=True))
+    best = dict(zip(EVERY, (-(HOST_ACCURACY + trainings.truth.most / 100), *costs().host), strict=True))
     worst = dict(zip(EVERY, (-HOST_ACCURACY, *dearest), strict=True))
     ideal, corner = (np.array([box[name] for name in objectives]) for box in (best, worst))
     return Problem(space(), objectives, train, truth, ideal, corner)
 
 
-def _everything(placements: Placements, architecture: Architecture) -> dict[str, float]:
+def first_epoch(proposal: Proposal) -> int:
+    """Return where a proposal's present leg begins: where the cool-down of the leg before it did."""
+    before = [rung for rung in proposal.rungs if rung < proposal.target]
+    return TrainConfig(epochs=before[-1], batch_size=1, lr=0.1, schedule="wsd").stable_epochs + 1 if before else 1
+
+
+def encoded(architecture: Architecture) -> Indices:
+    """Return an architecture's option indices, (1, decisions)."""
     indices = space().encode(architecture)
     assert indices is not None, "a baseline outside the space has no effects"
-    row = np.array([indices])
+    return np.array([indices])
+
+
+def _everything(placements: Placements, architecture: Architecture) -> dict[str, float]:
+    row = encoded(architecture)
     accuracy = HOST_ACCURACY + float(placements.points(row)[0]) / 100
     params, macs, ms = costs().of(row)[0]
     return {"accuracy": accuracy, "params": float(params), "macs": float(macs), "latency_ms": float(ms)}

@@ -1,11 +1,14 @@
 """What was asked so far, as a proposer looks at it: what was accepted, and what its sampler is shown."""
 
+import copy
 from collections.abc import Callable
 
 from optuna.trial import FrozenTrial, create_trial
 
-from nas.ledger_trial import state_of
+from nas.ledger_trial import rung_results, state_of
+from nas.samplers.sampler import RUNG_VALUES
 from nas.study import Ledger
+from trials.record import TrialRecord
 
 Place = Callable[[FrozenTrial], tuple[int, ...] | None]
 
@@ -19,9 +22,10 @@ class Asked:
     """
 
     def __init__(self, ledger: Ledger, place: Place | None) -> None:
-        self._changes, self._place = ledger.changes(), place
+        self._ledger, self._changes, self._place = ledger, ledger.changes(), place
         self.shown: list[FrozenTrial] = []
-        """Proposals, refused ones too, and baselines with their `indices`, in the order of the study."""
+        """Proposals, refused ones too, and baselines with their `indices`, in the order of the study; what finished
+        has its `RUNG_VALUES`."""
         self.accepted: list[FrozenTrial] = []
         """Proposals that were not refused, in order."""
         self.num_refused_last = 0
@@ -63,9 +67,16 @@ class Asked:
 
     def _as_shown(self, trial: FrozenTrial) -> FrozenTrial | None:
         if trial.user_attrs["role"] == "proposal":
-            return trial
+            return self._with_rung_values(trial)
         place = self._place(trial) if self._place else None
         return None if place is None else _with_indices(trial, place)
+
+    def _with_rung_values(self, proposal: FrozenTrial) -> FrozenTrial:
+        results = rung_results(proposal) if proposal.state.is_finished() else {}
+        values = {epochs: self._ledger.values(TrialRecord.from_dict(data)) for epochs, data in results.items()}
+        shown = copy.copy(proposal)
+        shown.user_attrs = {**proposal.user_attrs, RUNG_VALUES: values} if values else proposal.user_attrs
+        return shown
 
 
 def _with_indices(baseline: FrozenTrial, indices: tuple[int, ...]) -> FrozenTrial:

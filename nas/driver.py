@@ -17,6 +17,7 @@ from nas.confirm import queue_confirmations
 from nas.early_stopping import EarlyStopping, Rule
 from nas.execution import Execution, Rules
 from nas.executor import Executor
+from nas.expectation import Expectation
 from nas.experiment import Experiment, changes, load_experiment, settle
 from nas.lineup import note_controls, room_in
 from nas.local_executor import LocalExecutor
@@ -185,7 +186,7 @@ def _run(job: _Job, folder: Path, ledger: Ledger, confirmed: Ledger, executor: E
     proposer = Proposer(ledger, experiment.space, _plan(experiment), job.memory_limit)
     with executor, watcher:
         watcher.begin_search(experiment, ledger, executor)
-        stopping, in_order = _early_stopping(experiment, ledger), bool(config.search.deterministic)
+        stopping, in_order = _early_stopping(experiment, ledger, proposer), bool(config.search.deterministic)
         rules = Rules(config.keep, config.search.time_limit)
         executor.run(
             Execution(ledger, proposer.next, folder, job.task, rules, watcher, in_order=in_order, stopping=stopping)
@@ -259,13 +260,13 @@ def _plan(experiment: Experiment) -> SearchPlan:
     )
 
 
-def _early_stopping(experiment: Experiment, ledger: Ledger) -> EarlyStopping | None:
+def _early_stopping(experiment: Experiment, ledger: Ledger, proposer: Proposer) -> EarlyStopping | None:
     search = experiment.config.search
     if search.early_stopping is None:
         return None
     config = search.early_stopping
     rule = Rule(tuple(config.rungs), config.reduction_factor, config.let_live, search.seed, bool(search.deterministic))
-    return EarlyStopping(ledger, rule)
+    return EarlyStopping(ledger, rule, Expectation(ledger, experiment.space, proposer.results_before))
 
 
 def _devices(device: str) -> list[str]:

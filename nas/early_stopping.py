@@ -1,9 +1,11 @@
 """Early stopping under several objectives: successive halving by non-dominated rank.
 
 Asynchronous successive halving (Li et al., arXiv:1810.05934, algorithm 2) with the loss replaced by the order of
-NSGA-II (Deb et al., 2002): non-dominated rank over the quality at the rung and the costs, ties by crowding distance; as
-MO-ASHA does (Schmucker et al., arXiv:2106.12639). Departures:
+NSGA-II (Deb et al., 2002): non-dominated rank over the quality and the costs, ties by crowding distance; as MO-ASHA
+does (Schmucker et al., arXiv:2106.12639). Departures:
 
+- Ranked is what each trial is expected to have at its end, by all trials at all rungs and at their ends together
+  (`nas.expectation`), as soon as there is anything to expect it from; until then, what it has at the rung.
 - A rung is the end of a training of that length, cooled down (`trials.train_config`, `wsd`), not a cut through a longer
   one, so that what was stopped can be compared with whatever else was trained for as long.
 - A trial is judged once per rung, among all that have reached it until then, and stopped for good if it is not among
@@ -23,11 +25,10 @@ from itertools import groupby
 import numpy as np
 from optuna.trial import FrozenTrial
 
+from nas.expectation import Expectation
 from nas.ledger_trial import rung_results, state_of, target_of
 from nas.study import Ledger
-from reports.objectives import to_minimise
 from reports.pareto import order_by_rank
-from trials.record import TrialRecord
 
 _STREAM = 0x5BA6
 """Keeps these random numbers apart from others under the same seed."""
@@ -52,9 +53,8 @@ class Rule:
 class EarlyStopping:
     """Decides about a ledger's paused trials; it has no state beside the ledger's."""
 
-    def __init__(self, ledger: Ledger, rule: Rule) -> None:
-        self._ledger, self._rule = ledger, rule
-        self._values: dict[tuple[int, int], tuple[float, ...]] = {}
+    def __init__(self, ledger: Ledger, rule: Rule, expectation: Expectation) -> None:
+        self._ledger, self._rule, self._expectation = ledger, rule, expectation
 
     def decide(self) -> list[int]:
         """Decide what can be decided now, and return the numbers of the trials that were stopped."""
@@ -67,8 +67,8 @@ class EarlyStopping:
 
     def _decide_at(self, rung: int, proposals: Sequence[FrozenTrial]) -> list[int]:
         stopped: list[int] = []
-        for group, judged_among in self._groups(rung, proposals):
-            survivors = self._survivors(rung, judged_among)
+        for group, so_far in self._groups(rung, proposals):
+            survivors = self._survivors(rung, so_far, group[0].user_attrs["batch"][0])
             for trial in group:
                 if trial.number in survivors or "spared" in trial.user_attrs:
                     self._ledger.go_on(trial.number)
@@ -80,35 +80,27 @@ class EarlyStopping:
         return stopped
 
     def _groups(self, rung: int, proposals: Sequence[FrozenTrial]) -> list[tuple[list[FrozenTrial], list[FrozenTrial]]]:
-        """Return what is judged together, and all that it is judged among."""
-        paused = [t for t in proposals if _is_paused_at(t, rung)]
+        """Return what is judged together, and the trials that it may be judged by."""
         if not self._rule.in_order:
-            return [(paused, [t for t in proposals if rung in rung_results(t)])]
+            return [([t for t in proposals if _is_paused_at(t, rung)], list(proposals))]
         groups = []
         exhausted = self._ledger.attributes.get("exhausted", False)
-        reached: list[FrozenTrial] = []  # of this batch and all before, in order
+        so_far: list[FrozenTrial] = []  # of this batch and all before, in order
         for _, batch in groupby(proposals, key=lambda t: t.user_attrs["batch"][0]):
             members = list(batch)
             is_whole = exhausted or len(members) == members[0].user_attrs["batch"][1]
             if not is_whole or any(_is_on_its_way(t, rung) for t in members):
                 break
-            reached += [t for t in members if rung in rung_results(t)]
+            so_far += members
             if group := [t for t in members if _is_paused_at(t, rung)]:
-                groups.append((group, list(reached)))
+                groups.append((group, list(so_far)))
         return groups
 
-    def _survivors(self, rung: int, trials: Sequence[FrozenTrial]) -> set[int]:
-        points = to_minimise([self._values_at(trial, rung) for trial in trials], self._ledger.objectives)
-        num_survivors = math.ceil(len(trials) / self._rule.reduction_factor)
-        return {trials[i].number for i in order_by_rank(points)[:num_survivors]}
-
-    def _values_at(self, trial: FrozenTrial, rung: int) -> tuple[float, ...]:
-        key = (trial.number, rung)
-        if key not in self._values:
-            values = self._ledger.values(TrialRecord.from_dict(rung_results(trial)[rung]))
-            assert values is not None  # without them it would not have been paused
-            self._values[key] = values
-        return self._values[key]
+    def _survivors(self, rung: int, so_far: Sequence[FrozenTrial], batch: int) -> set[int]:
+        judged = [trial for trial in so_far if rung in rung_results(trial)]
+        points = self._expectation.points(rung, so_far, batch)
+        num_survivors = math.ceil(len(judged) / self._rule.reduction_factor)
+        return {judged[i].number for i in order_by_rank(points)[:num_survivors]}
 
     def _is_spared(self, number: int) -> bool:
         return bool(np.random.default_rng((self._rule.seed, _STREAM, number)).random() < self._rule.let_live)

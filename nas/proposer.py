@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 import numpy as np
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from nas.asked import Asked
 from nas.ledger_index import UNFINISHED, Key
@@ -92,6 +92,20 @@ class Proposer:
         """
         self._fill()
         return self._ledger.take()
+
+    def results_before(self, batch: int) -> list[FrozenTrial]:
+        """Return what was trained to its end and a decision about a batch may read, with `indices`.
+
+        In a deterministic search those are the results that the batch waited for, the same ones whenever it is asked
+        for: none where batches do not wait for each other, and none for the first.
+        """
+        self._asked.refresh()
+        whole = [trial for trial in self._asked.shown if _is_whole(trial)]
+        if not self._plan.deterministic:
+            return whole
+        if not self._sampler.learns or batch == 0:
+            return []
+        return [trial for trial in whole if trial.user_attrs.get("batch", (-1, 0))[0] < batch]
 
     def _fill(self) -> None:
         if self._finish_batch():
@@ -262,3 +276,7 @@ class Proposer:
     def _seed(self) -> int:
         """Return the next draw's seed: a function of the search's seed and the number of draws before."""
         return int(np.random.SeedSequence([self._plan.seed, self._ledger.num_asked()]).generate_state(1)[0])
+
+
+def _is_whole(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.COMPLETE and "stopped" not in trial.user_attrs

@@ -66,6 +66,8 @@ class Regression:
         stretch = self._squares / self._penalties[:, None] + 1
         self._noise = np.maximum((explained / stretch).sum(axis=1) + rest, _LEAST) / max(num - 1, 1)
         evidence = -0.5 * ((num - 1) * np.log(self._noise) + np.log(stretch).sum(axis=1))
+        self.log_evidence = float(np.logaddexp.reduce(evidence))
+        """Of the values, summed over the shares of noise; to be compared among regressions of the same values."""
         likelihood = np.exp(evidence - evidence.max())
         self._probability = likelihood / likelihood.sum()
 
@@ -74,6 +76,12 @@ class Regression:
 
         Objectives in which all points agree are predicted to stay as they are.
         """
+        weights = self.draw_weights(generator)
+        constant = self._mean - self._centre @ weights
+        return lambda features: features @ weights + constant
+
+    def draw_weights(self, generator: Generator) -> Floats:
+        """Draw the weights of such a function, (features,), in the values' units."""
         which = int(generator.choice(len(self._probability), p=self._probability))
         penalty, noise = self._penalties[which], self._noise[which]
         free = generator.normal(size=len(self._centre))
@@ -81,9 +89,8 @@ class Regression:
         curvature = self._squares + penalty
         known = self._along / curvature + np.sqrt(noise / curvature) * along
         drawn = self._axes.T @ known + np.sqrt(noise / penalty) * (free - self._axes.T @ along)
-        weights = drawn * self._spread
-        constant = self._mean - self._centre @ weights
-        return lambda features: features @ weights + constant
+        weights: Floats = drawn * self._spread
+        return weights
 
     @property
     def weights(self) -> Floats:

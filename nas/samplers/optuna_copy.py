@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nas.parameters import ByKnob, Draw, Encoding
 from nas.quiet import quiet_optuna
-from nas.samplers.sampler import BASELINE, Sampler
+from nas.samplers.sampler import BASELINE, RUNG_VALUES, Sampler
 from search_spaces import SearchSpace
 
 _NEVER = datetime.min
@@ -65,6 +65,7 @@ class OptunaSampler(Sampler):
                 self._tell(copies[position], trials[position])
         for trial in trials[len(copies) :]:
             params, distributions = self._encoding.restore(trial)
+            attributes = {key: trial.user_attrs[key] for key in (RUNG_VALUES,) if key in trial.user_attrs}
             is_baseline = trial.user_attrs.get("role") == BASELINE
             self._copy.add_trial(
                 _Shared(
@@ -77,17 +78,19 @@ class OptunaSampler(Sampler):
                     datetime_complete=(trial.datetime_complete or _NEVER) if _as_seen(trial).is_finished() else None,
                     params=params,
                     distributions=distributions,
-                    user_attrs={"role": BASELINE} if is_baseline else {},
+                    user_attrs={"role": BASELINE} if is_baseline else attributes,
                     system_attrs=trial.system_attrs,
                     intermediate_values={},
                 )
             )
 
     def _tell(self, seen: FrozenTrial, trial: FrozenTrial) -> None:
-        """Finish a copy, with the constraints that came with its values."""
+        """Finish a copy, with the constraints and the rungs' values that came with its values."""
         trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._id, seen.number)
         for key in trial.system_attrs.keys() - seen.system_attrs.keys():
             self._storage.set_trial_system_attr(trial_id, key, trial.system_attrs[key])
+        if RUNG_VALUES in trial.user_attrs:
+            self._storage.set_trial_user_attr(trial_id, RUNG_VALUES, trial.user_attrs[RUNG_VALUES])
         self._copy.tell(seen.number, trial.values, state=_as_seen(trial))
 
     def draw(self, seed: int) -> Draw | None:

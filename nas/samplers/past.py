@@ -4,14 +4,14 @@ To read them all again would make each draw slower than the last.
 """
 
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.samplers.genes import GenePool, Genes
 from nas.samplers.ranking import Floats
-from nas.samplers.sampler import BASELINE
+from nas.samplers.sampler import BASELINE, RUNG_VALUES
 
 
 class Past:
@@ -33,6 +33,8 @@ class Past:
         """Failed ones too."""
         self.genes: list[Genes] = []
         """Of the complete trials, in the order of their numbers, as in what follows."""
+        self.rungs: list[Mapping[int, Sequence[float]]] = []
+        """Of the complete trials, the values at the rungs that they reached, by their epochs."""
         self.values: Floats | None = None
         """(complete trials, objectives) None if there are none."""
         self.levels: Floats = np.empty(0)
@@ -53,10 +55,20 @@ class Past:
             if trials[number].state == TrialState.COMPLETE:
                 self._insert(trials[number])
 
+    def shorter(self, most: int) -> list[tuple[list[Genes], Floats]]:
+        """Return genes and values at each rung that complete trials reached, ascending, of each the newest `most`."""
+        found = []
+        for epochs in sorted({epochs for reached in self.rungs for epochs in reached}):
+            numbers = [number for number, reached in enumerate(self.rungs) if epochs in reached][-most:]
+            values = np.array([self.rungs[number][epochs] for number in numbers], dtype=np.float64)
+            found.append(([self.genes[number] for number in numbers], values))
+        return found
+
     def _insert(self, trial: FrozenTrial) -> None:
         place = bisect(self._numbers, trial.number)
         self._numbers.insert(place, trial.number)
         self.genes.insert(place, self._genes[trial.number])
+        self.rungs.insert(place, trial.user_attrs.get(RUNG_VALUES, {}))
         row = np.array([trial.values])
         self.values = row if self.values is None else np.insert(self.values, place, row, axis=0)
         self.levels = np.insert(self.levels, place, sum(max(0.0, value) for value in trial.constraints.values()))

@@ -8,6 +8,8 @@ from optuna.trial import FrozenTrial
 from nas.parameters import ByKnob, Draw
 from search_spaces import SearchSpace
 
+RUNG_VALUES = "rung values"
+"""The user attribute of a shown trial that holds the objectives at each rung that it reached, by its epochs."""
 BASELINE = "baseline"
 """The role of trials that no sampler drew."""
 

@@ -8,7 +8,6 @@ not known, and makes the proposals of one generation differ).
 """
 
 from collections.abc import Container, Iterable, Iterator, Sequence
-from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -17,14 +16,14 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
-from threadpoolctl import ThreadpoolController
 
 from nas.parameters import ByOption
 from nas.samplers.genes import GenePool, Genes
+from nas.samplers.one_thread import one_thread
 from nas.samplers.parents import Selection, best_first, choose_parents, contenders
 from nas.samplers.past import Past
 from nas.samplers.ranking import Floats, Integers
-from nas.samplers.surrogate import Surrogate
+from nas.samplers.surrogate import MOST_SHORT, Surrogate
 from nas.samplers.variation import Variation
 
 NUM_PARENTS = 20
@@ -46,8 +45,8 @@ class SiteGeneSampler(BaseSampler):
 
     The first proposals, as many as a generation has, are drawn from sparse to dense; after that, and while nothing is
     finished, so are those that follow. Whoever has finished, baselines too, may be a parent, and those that early
-    stopping ended while too few finished; nothing is learnt from their values. Nothing that is known to the study is
-    drawn again, nor what breaks a limit of the space, as long as `MOST_TRIES` draws find something else.
+    stopping ended: all rungs and ends together say what they would have at their end. Nothing that is known to the
+    study is drawn again, nor what breaks a limit of the space, as long as `MOST_TRIES` draws find something else.
     """
 
     def __init__(
@@ -80,7 +79,7 @@ class SiteGeneSampler(BaseSampler):
         search_space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
         self._past.follow(study.get_trials(deepcopy=False)[: trial.number])
-        with _threads().limit(limits=1, user_api="blas"):
+        with one_thread():
             genes = self._unknown(study.directions)
         by_name = dict(zip(self._pool.names, genes, strict=True))
         return {name: by_name[name] for name in search_space}
@@ -99,7 +98,7 @@ class SiteGeneSampler(BaseSampler):
         if past.values is None or past.num_finished_proposals < self._generation:
             return self._drawn(past.known, self._firsts(past.num_proposals))
         signs = np.where([direction == StudyDirection.MAXIMIZE for direction in directions], -1.0, 1.0)
-        return self._drawn(past.known, self._evolved(past.values * signs))
+        return self._drawn(past.known, self._evolved(past.values * signs, signs))
 
     def _drawn(self, known: Container[Genes], draws: Iterable[Genes]) -> Genes:
         """Return the first draw that is neither known nor beyond a limit; the last if none is."""
@@ -121,12 +120,16 @@ class SiteGeneSampler(BaseSampler):
             # Drawn again, it may have any number of modules: there is only one placement without any.
             share = self._generator.random()
 
-    def _evolved(self, points: Floats) -> Iterator[Genes]:
+    def _evolved(self, points: Floats, signs: Floats) -> Iterator[Genes]:
         """Evolve again and again, each time under other objectives, and yield the last brood, the best first."""
         levels = self._past.levels
         numbers = _of_use(levels)
         best = numbers[levels[numbers] == levels.min()]
-        self._surrogate.learn([self._past.genes[number] for number in best], points[best])
+        shorter = [(genes, values * signs) for genes, values in self._past.shorter(MOST_SHORT)]
+        self._surrogate.learn([self._past.genes[number] for number in best], points[best], shorter)
+        if shorter:  # then what is drawn says of those that were stopped, too, what they would have at their end
+            levels = np.zeros(len(levels))
+            numbers = _of_use(levels)
         while True:
             yield from self._evolve([self._past.genes[number] for number in numbers], levels[numbers])
 
@@ -158,12 +161,6 @@ class SiteGeneSampler(BaseSampler):
                 if len(brood) == BROOD:
                     break
         return brood or [child]
-
-
-@cache
-def _threads() -> ThreadpoolController:
-    """Return what holds numpy to one thread: several wait for each other longer than these small matrices take."""
-    return ThreadpoolController()
 
 
 def _of_use(levels: Floats) -> Integers:

@@ -1,14 +1,16 @@
 """Early stopping: who goes on, in whatever order results come, and what a stopped trial is afterwards."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from toy_search import Toy
 
 from nas.early_stopping import EarlyStopping, Rule
+from nas.expectation import Expectation
 from nas.journal import open_storage
 from nas.ledger_trial import Counts, record_of, rung_results, state_of
 from nas.lineup import choose
@@ -44,11 +46,20 @@ def rule(*, let_live: float = 0.0, in_order: bool = True, reduction_factor: floa
     return Rule(RUNGS, reduction_factor, let_live, 0, in_order)
 
 
+def make(toy: Toy, ledger: Ledger, rule: Rule, whole: Sequence[FrozenTrial] = ()) -> EarlyStopping:
+    """Return an early stopping that may read `whole`, which came to its end."""
+    return EarlyStopping(ledger, rule, Expectation(ledger, toy.space, lambda _: whole))
+
+
+def at_its_end(indices: tuple[int, ...], accuracy: float) -> FrozenTrial:
+    return create_trial(values=[accuracy], user_attrs={"indices": list(indices)})
+
+
 def test_a_third_of_a_batch_goes_on_and_the_rest_is_told_with_what_it_has(toy: Toy, tmp_path: Path) -> None:
     ledger = toy.open(tmp_path, ["accuracy"])
     pause(ledger, toy, [0.1, 0.6, 0.3, 0.5, 0.2, 0.4])
     assert ledger.counts() == Counts(paused=6)
-    stopped = EarlyStopping(ledger, rule()).decide()
+    stopped = make(toy, ledger, rule()).decide()
     assert stopped == [0, 2, 4, 5]
     assert ledger.tell(in_order=False) == stopped
     assert ledger.counts() == Counts(stopped=4, waiting=2)
@@ -66,7 +77,7 @@ def test_rank_counts_costs_too(toy: Toy, tmp_path: Path) -> None:
     ledger = toy.open(tmp_path)
     numbers = pause(ledger, toy, [0.5] * 9)
     costs = [rung_results(t)[1]["macs"] for t in ledger.trials()]
-    stopped = EarlyStopping(ledger, rule()).decide()
+    stopped = make(toy, ledger, rule()).decide()
     # Of equal accuracy, the three cheapest of nine.
     assert set(numbers) - set(stopped) == set(np.argsort(costs)[:3].tolist())
 
@@ -76,7 +87,7 @@ def test_a_batch_is_judged_when_all_of_it_is_there(toy: Toy, tmp_path: Path) -> 
     draws = [Draw((i, 0, 0, 0, 0), {}, {}) for i in range(3)]
     for draw in draws:
         ledger.propose(toy.space.decode(draw.indices), draw, seed=0, epochs=9, batch=(0, 3), rungs=RUNGS)
-    stopping, at_once = EarlyStopping(ledger, rule()), EarlyStopping(ledger, rule(in_order=False))
+    stopping, at_once = make(toy, ledger, rule()), make(toy, ledger, rule(in_order=False))
     first, second, third = (toy.take(ledger) for _ in draws)
     ledger.record(third.number, toy.record(third, accuracy=0.9))
     ledger.record(first.number, toy.record(first, accuracy=0.1))
@@ -86,10 +97,29 @@ def test_a_batch_is_judged_when_all_of_it_is_there(toy: Toy, tmp_path: Path) -> 
     assert at_once.decide() == [0]  # the better one of two stays
 
 
+def test_what_goes_on_is_best_by_its_expected_end_where_rungs_disagree_with_ends(toy: Toy, tmp_path: Path) -> None:
+    ledger = toy.open(tmp_path, ["accuracy"])
+    # At the rung the first decision's option counts down; at the end it counts up.
+    pause(ledger, toy, [0.9 - 0.1 * (i % 5) for i in range(15)])
+    ends = [at_its_end((first, second, 0, 0, 0), 0.2 * first) for first in range(5) for second in range(3)]
+    stopped = make(toy, ledger, rule(), ends).decide()
+    assert {number % 5 for number in set(range(15)) - set(stopped)} == {3, 4}
+
+
+def test_luck_at_a_rung_is_not_believed_against_all_the_others(toy: Toy, tmp_path: Path) -> None:
+    ledger = toy.open(tmp_path, ["accuracy"])
+    accuracies = [0.1 * (i % 5) for i in range(15)]
+    accuracies[5] = 0.35  # the first decision's worst option, which gave 0 twice
+    pause(ledger, toy, accuracies)
+    ends = [at_its_end((first, second, 0, 0, 0), 0.5 + 0.1 * first) for first in range(5) for second in range(3)]
+    stopped = make(toy, ledger, rule(), ends).decide()
+    assert 5 in stopped
+
+
 def test_later_batches_are_judged_among_the_earlier_ones(toy: Toy, tmp_path: Path) -> None:
     ledger = toy.open(tmp_path, ["accuracy"])
     pause(ledger, toy, [0.7, 0.8, 0.9])
-    stopping = EarlyStopping(ledger, rule())
+    stopping = make(toy, ledger, rule())
     assert stopping.decide() == [0, 1]
     ledger.tell(in_order=False)
     best = toy.take(ledger)
@@ -102,7 +132,7 @@ def test_later_batches_are_judged_among_the_earlier_ones(toy: Toy, tmp_path: Pat
 def test_some_are_let_live_to_their_end_and_known_by_it(toy: Toy, tmp_path: Path) -> None:
     ledger = toy.open(tmp_path, ["accuracy"])
     pause(ledger, toy, [0.9, 0.1, 0.2])
-    stopping = EarlyStopping(ledger, rule(let_live=0.999))
+    stopping = make(toy, ledger, rule(let_live=0.999))
     assert stopping.decide() == []
     while (proposal := ledger.take()) is not None:
         ledger.record(proposal.number, toy.record(proposal, accuracy=0.5 if proposal.number else 0.9))
@@ -158,3 +188,19 @@ def test_a_rung_that_fails_ends_its_trial(toy: Toy, tmp_path: Path) -> None:
     ledger.record(0, toy.record(toy.take(ledger), failed=True))
     ledger.tell(in_order=True)
     assert ledger.counts() == Counts(failed=1)
+
+
+def test_a_deterministic_decision_reads_only_results_that_its_batch_waited_for(toy: Toy, tmp_path: Path) -> None:
+    def read(name: str, *, deterministic: bool, batch: int) -> set[int]:
+        plan = toy.plan(name, 24, deterministic=deterministic, rungs=RUNGS)
+        folder = tmp_path / f"{name} {deterministic}"
+        ledger = toy.open(folder) if folder.exists() else toy.drive(folder, plan)
+        found = Proposer(ledger, toy.space, plan).results_before(batch)
+        assert all(t.state == TrialState.COMPLETE and "stopped" not in t.user_attrs for t in found)
+        return {t.user_attrs.get("batch", [-1])[0] for t in found}  # -1: the bare host, a baseline
+
+    assert read("nsga2", deterministic=True, batch=0) == set()
+    assert read("nsga2", deterministic=True, batch=2) == {-1, 0, 1}
+    assert read("tpe", deterministic=True, batch=2) == {0, 1}  # it is shown no baselines, and waits for none
+    assert read("random", deterministic=True, batch=20) == set()  # nothing waits
+    assert max(read("nsga2", deterministic=False, batch=0)) > 2

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.early_stopping import EarlyStopping, Rule
+from nas.expectation import Expectation
 from nas.journal import open_storage
 from nas.ledger_trial import Proposal
 from nas.proposer import Proposer, SearchPlan
@@ -98,8 +99,9 @@ class Toy:
         return SearchPlan(sampler, trials, seed, trial_seed=0, epochs=epochs, deterministic=deterministic, rungs=rungs)
 
     @staticmethod
-    def stopping(ledger: Ledger, plan: SearchPlan, let_live: float = 0.2) -> EarlyStopping:
-        return EarlyStopping(ledger, Rule(plan.rungs, 3.0, let_live, plan.seed, plan.deterministic))
+    def stopping(ledger: Ledger, plan: SearchPlan, space: SearchSpace, proposer: Proposer) -> EarlyStopping:
+        rule = Rule(plan.rungs, 3.0, let_live=0.2, seed=plan.seed, in_order=plan.deterministic)
+        return EarlyStopping(ledger, rule, Expectation(ledger, space, proposer.results_before))
 
     def drive(
         self,
@@ -131,7 +133,9 @@ class Toy:
         """Do the same with a ledger that is open; `before_record` is called before each result is stored."""
         order = random.Random(hurry)
         ledger.recover(in_order=plan.deterministic)
-        proposer, stopping = Proposer(ledger, space or self.space, plan), self.stopping(ledger, plan)
+        space = space or self.space
+        proposer = Proposer(ledger, space, plan)
+        stopping = self.stopping(ledger, plan, space, proposer)
         ledger.add(self.bare_host(), label="host", seed=plan.trial_seed, epochs=plan.epochs)
         running: list[Proposal] = []
         while True:

@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from nas.experiment import load_space
 from nas.samplers.genes import GenePool
 from nas.samplers.past import Past
+from nas.samplers.sampler import RUNG_VALUES
 
 ENDS = [(2, "COMPLETE"), (0, "FAIL"), (5, "COMPLETE"), (1, "COMPLETE"), (4, "COMPLETE")]
 """Which trial ends when, and how; the third never does."""
@@ -31,6 +32,9 @@ def trial(pool: GenePool, number: int, state: str) -> FrozenTrial:
     )
     if number == 4:
         made.set_constraint("unfinished", 0.5)
+    if number in (0, 1, 4):
+        reached = {2: (number, -number), 6: (9, 9)} if number == 1 else {2: (number, -number)}
+        made.user_attrs = {**made.user_attrs, RUNG_VALUES: reached}
     made.number = number
     return made
 
@@ -51,6 +55,11 @@ def test_told_step_by_step_it_holds_what_it_holds_when_told_at_once(pool: GenePo
         np.testing.assert_array_equal(past.values, [[n / 10, 1 - n] for n in (1, 2, 4, 5)])
         assert past.levels.tolist() == [0, 0, 0.5, 0]
         assert (past.num_proposals, past.num_finished_proposals) == (5, 4)
+        (at_two, values), (at_six, _) = past.shorter(most=9)  # the first trial failed
+        assert at_two == [past.genes[0], past.genes[2]]
+        assert values.tolist() == [[1, -1], [4, -4]]
+        assert at_six == [past.genes[0]]
+        assert past.shorter(most=1)[0][0] == [past.genes[2]]
     assert gradual.genes == at_once.genes
     assert gradual.known == at_once.known
 

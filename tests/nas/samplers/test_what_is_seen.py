@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -12,6 +13,7 @@ from toy_search import Toy
 from nas.parameters import Draw
 from nas.proposer import Proposer
 from nas.samplers import make_sampler
+from nas.samplers.sampler import RUNG_VALUES
 
 DIRECTIONS = [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE]
 SITE_GENES = ["nsga2", "nsga3"]
@@ -76,6 +78,31 @@ def test_what_was_stopped_is_no_parent_while_enough_is_finished(toy: Toy, name: 
         drawn += child.indices
         trials.append(as_trial(child))
     assert drawn.count(1) > 5 * drawn.count(2)
+
+
+@pytest.mark.parametrize("name", SITE_GENES)
+def test_what_rungs_tell_of_options_that_never_came_to_an_end_is_learnt(toy: Toy, name: str) -> None:
+    sampler = make_sampler(name, toy.make_space([{"at": "*/branch", "modules": FOUR}]), DIRECTIONS, 4)
+    rng = np.random.default_rng(0)
+    trials: list[FrozenTrial] = []
+    for number in range(60):  # option 3, where it stands, is best at the rung; of what finished only few have it
+        finished = number % 3 == 0
+        genes = rng.choice([0, 1, 2, 3], size=9, p=[0.3, 0.35, 0.3, 0.05] if finished else [0.2, 0.2, 0.2, 0.4])
+        good = 0.1 * float((genes == 3).sum())
+        rung = {2: (good, 1.0)}
+        sampler.follow(trials)
+        values = (0.5 + good, 1.0) if finished else rung[2]
+        trial = as_trial(sampler.adopt(genes.tolist()), values, stopped=None if finished else 0.5)
+        trial.user_attrs = {**trial.user_attrs, RUNG_VALUES: rung}
+        trials.append(trial)
+    drawn: list[int] = []
+    for seed in range(10):
+        sampler.follow(trials)
+        child = sampler.draw(seed)
+        assert child is not None
+        drawn += child.indices
+        trials.append(as_trial(child))
+    assert drawn.count(3) > len(drawn) / 2
 
 
 @pytest.mark.parametrize("name", SITE_GENES)

@@ -20,7 +20,7 @@ from overhead import no_fsync
 from nas.experiment import Experiment, load_experiment
 from nas.study import Ledger
 from nas.study_home import CONFIRM, SEARCH, place_study
-from reports.pareto import nondominated
+from reports.statistics.pareto import nondominated
 from search_spaces import Architecture
 from trials.latency import Latency
 from trials.record import TrialRecord

@@ -42,9 +42,9 @@ import numpy.typing as npt
 from scipy.stats import norm
 
 from nas.racing import Entry, Outcome, Rules, Run, Step, next_step
-from reports.seed_effects import fit_additive
-from reports.sequential import Looks
-from reports.statistics import correct_for_many, paired_difference
+from reports.statistics.intervals import correct_for_many, paired_difference
+from reports.statistics.seed_effects import fit_additive
+from reports.statistics.sequential import Looks
 
 Floats = npt.NDArray[np.float64]
 

@@ -22,7 +22,7 @@ from nas.ledger_trial import Proposal, state_of
 from nas.proposer import Proposer, SearchPlan
 from nas.study import Ledger
 from reports.objectives import to_minimise
-from reports.pareto import hypervolume, nondominated
+from reports.statistics.pareto import hypervolume, nondominated
 from search_spaces import SearchSpace
 from trials.record import TrialRecord
 

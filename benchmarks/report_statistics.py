@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from reports.enrichment import jeffreys_interval
-from reports.front import Measured, Summary
-from reports.importance import Model, effects_in, explained, named_effects
-from reports.placement_design import design_of
-from reports.recommend import over_best_handmade
-from reports.replicates import compare_with_itself
-from reports.statistics import paired_difference, t_interval
-from reports.winners_curse import correct_best
+from reports.findings.enrichment import jeffreys_interval
+from reports.findings.importance import Model, effects_in, explained, named_effects
+from reports.findings.placement_design import design_of
+from reports.findings.recommend import over_best_handmade
+from reports.findings.replicates import compare_with_itself
+from reports.findings.winners_curse import correct_best
+from reports.front.summary import Measured, Summary
+from reports.statistics.intervals import paired_difference, t_interval
 from search_spaces import Architecture, find_sites
 from trials import TrialRecord
 

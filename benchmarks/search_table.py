@@ -39,7 +39,7 @@ from search import OPTUNA, OURS, TPE, optuna_nsga2
 from table_ranking import ranking
 
 from nas.samplers import AUTO, SAMPLERS, SamplerEntry, resolve_sampler
-from reports.pareto import hypervolume, nondominated
+from reports.statistics.pareto import hypervolume, nondominated
 
 LOSS, ACCURACY = ("loss", "params"), ("accuracy", "params")
 AT = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)

@@ -3,7 +3,7 @@
 All against the whole training: Kendall's tau-b over the architectures, for each seed, and the mean of that over seeds.
 `with its own`: the short training against the long one with the same seed; `with the others`: against the mean of the
 long trainings with the other seeds, which is what a search wants to know. Intervals (95 %) are bootstrapped over
-architectures. Reliability is the intraclass correlation ICC(C,1), as in `reports.reliability`.
+architectures. Reliability is the intraclass correlation ICC(C,1), as in `reports.findings.reliability`.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from placement_table import Floats, Measured, Table
 
-from reports.reliability import bootstrap, consistency, seeds_needed
+from reports.findings.reliability import bootstrap, consistency, seeds_needed
 
 DRAWS = 1000
 Rounded = dict[str, float]

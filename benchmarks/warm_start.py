@@ -21,7 +21,7 @@ from make_table import CONFIG, made_on
 from placement_table import Floats, Table, read_table
 from scipy.stats import kendalltau
 
-from reports.reliability import Estimate, bootstrap
+from reports.findings.reliability import Estimate, bootstrap
 from search_spaces import Architecture
 from trials import TrialConfig
 from trials.devices import seeded

@@ -13,7 +13,7 @@ from nas.weights import weights_path
 from reports.analysis import Analysis, Pictures, Subject, analyse, choose_pictures
 from reports.analysis.pictures import Part, Tick, no_tick
 from reports.analysis.winners import Winner, read_winner, write_winners
-from reports.front import Measured, Summary, best_summary
+from reports.front.summary import Measured, Summary, best_summary
 from reports.view import StudyView
 from search_spaces import Architecture
 from search_spaces.errors import InputError

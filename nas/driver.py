@@ -35,8 +35,8 @@ from nas.view import view_of
 from nas.weights import drop_unfinished
 from nas.work import run_task
 from reports import StudyView, write_report
-from reports.front import summarise_confirm
-from reports.reliability import fidelities_of
+from reports.findings.reliability import fidelities_of
+from reports.front.summary import summarise_confirm
 from search_spaces import Architecture
 from search_spaces.errors import InputError
 from search_spaces.plugins import Plugin

@@ -28,7 +28,7 @@ from optuna.trial import FrozenTrial
 from nas.expectation import Expectation
 from nas.ledger_trial import rung_results, state_of, target_of
 from nas.study import Ledger
-from reports.pareto import order_by_rank
+from reports.statistics.pareto import order_by_rank
 
 _STREAM = 0x5BA6
 """Keeps these random numbers apart from others under the same seed."""

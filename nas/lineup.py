@@ -13,8 +13,8 @@ from nas.experiment import ConfirmConfig, ExperimentConfig
 from nas.ledger_trial import Role, state_of
 from nas.study import Ledger
 from reports.objectives import OBJECTIVES, QUALITY, to_minimise
-from reports.pareto import knee, nondominated
-from reports.statistics import binomial_error
+from reports.statistics.intervals import binomial_error
+from reports.statistics.pareto import knee, nondominated
 from reports.view import Control
 from search_spaces import Architecture, SearchSpace
 from search_spaces.errors import InputError

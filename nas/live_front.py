@@ -6,7 +6,7 @@ from optuna.trial import FrozenTrial
 from nas.ledger_index import Changes
 from nas.ledger_trial import state_of
 from reports.objectives import to_minimise
-from reports.pareto import hypervolume, nondominated, reference_point
+from reports.statistics.pareto import hypervolume, nondominated, reference_point
 
 
 class LiveFront:
@@ -33,7 +33,7 @@ class LiveFront:
 
     @property
     def hypervolume(self) -> float:
-        """The last value of `reports.pareto.hypervolume_history` over all that is complete; 0 if nothing is."""
+        """The last value of `pareto.hypervolume_history` over all that is complete; 0 if nothing is."""
         self._refresh()
         if not self._trials:
             return 0.0

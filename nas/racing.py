@@ -7,7 +7,7 @@ algorithm for configuring metaheuristics"): what is clearly beaten is dropped, w
 - The difference of two architectures is that over the seeds that both have. Its standard error comes from all pairs of
   architectures, since three seeds of two alone say next to nothing about it: the median of the pairs' variances, so
   that one training that collapsed cannot hide all differences.
-- The levels are corrected for the number of competitors and for the number of looks (`reports.sequential`).
+- The levels are corrected for the number of competitors and for the number of looks (`reports.statistics.sequential`).
 - With a budget, a round trains the quarter of what is open where an architecture and the rival that threatens it most
   are closest (Kalyanakrishnan et al., 2012, "PAC subset selection in stochastic multi-armed bandits", have the closest
   pair alone): rounds of all that is open spend it evenly, and found the front no more often than three seeds each.
@@ -29,8 +29,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import chdtri, stdtrit
 
-from reports.sequential import Looks
-from reports.statistics import paired_difference
+from reports.statistics.intervals import paired_difference
+from reports.statistics.sequential import Looks
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -8,8 +8,8 @@ from pathlib import Path
 from nas.export import pick_network
 from nas.retrained_trials import join
 from nas.study_home import StudyHome
-from reports.front import Measured, best_summary
-from reports.goal import goal_in
+from reports.front.goal import goal_in
+from reports.front.summary import Measured, best_summary
 from reports.view import Retraining, StudyView
 from search_spaces import Architecture, InputError
 from trials.failure import DivergedError

@@ -1,10 +1,10 @@
 """What the trials say: the front and how sure it is, as a page, figures and tables."""
 
+from reports.front.tables import FrontRow, front_rows
 from reports.objectives import OBJECTIVES, Objective, to_minimise
 from reports.page import write_report
-from reports.pareto import hypervolume, hypervolume_history, knee, nondominated
-from reports.statistics import Difference, Interval, correct_for_many, paired_difference, t_interval
-from reports.tables import FrontRow, front_rows
+from reports.statistics.intervals import Difference, Interval, correct_for_many, paired_difference, t_interval
+from reports.statistics.pareto import hypervolume, hypervolume_history, knee, nondominated
 from reports.view import StudyView, TrialView
 
 __all__ = [

@@ -5,26 +5,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reports import architecture_files, early_stopping, style, tables, wording
+from reports import style, wording
 from reports.analysis.winners import Winner, read_winners
-from reports.answer import answer_of
-from reports.csv_files import EQUAL_COST_CSV, FRONT_CSV, MIOU_FRONT_CSV, MIOU_TRIALS_CSV, TRIALS_CSV, write_csv
-from reports.equal_cost import EqualCostRow, equal_cost_rows
-from reports.figures import write_figures
-from reports.findings import Findings, findings_of, hypervolume_extras, write_findings
-from reports.front import Summary, summarise_confirm, summarise_search
+from reports.drawing.figures import write_figures
+from reports.drawing.outline import Outlines, outlines_of
+from reports.drawing.plots import hypervolume_data, retrained_data, scatter_data
+from reports.drawing.scatter import Scatter, scatter_of
+from reports.drawing.trial_table import trial_table
+from reports.files import architecture_files
+from reports.files.csv_files import EQUAL_COST_CSV, FRONT_CSV, MIOU_FRONT_CSV, MIOU_TRIALS_CSV, TRIALS_CSV, write_csv
+from reports.findings import early_stopping
+from reports.findings.collection import Findings, findings_of, hypervolume_extras, write_findings
+from reports.findings.progress import HypervolumeCurve, hypervolume_curve
+from reports.findings.provenance import Provenance, provenance_of
+from reports.findings.sure import luck_in_words
+from reports.front import tables
+from reports.front.answer import answer_of
+from reports.front.equal_cost import EqualCostRow, equal_cost_rows
+from reports.front.placement import Naming, PlacementMap, placement_map, sites_there, used_sites
+from reports.front.summary import Summary, summarise_confirm, summarise_search
+from reports.front.tables import FailureRow, FrontRow
 from reports.objectives import OBJECTIVES
-from reports.outline import Outlines, outlines_of
-from reports.placement import Naming, PlacementMap, placement_map, sites_there, used_sites
-from reports.plots import hypervolume_data, retrained_data, scatter_data
-from reports.progress import HypervolumeCurve, hypervolume_curve
-from reports.provenance import Provenance, provenance_of
 from reports.quality import MIOU, Quality
 from reports.rendering import plotly_js, template
-from reports.scatter import Scatter, scatter_of
-from reports.sure import luck_in_words
-from reports.tables import FailureRow, FrontRow
-from reports.trial_table import trial_table
 from reports.view import StudyView
 from search_spaces import Architecture
 from search_spaces.yaml_files import dump_yaml

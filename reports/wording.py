@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from reports.statistics import Difference, Interval
+from reports.statistics.intervals import Difference, Interval
 
 NOT_MEASURED = "–"
 

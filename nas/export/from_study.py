@@ -7,10 +7,10 @@ from nas.export.study_images import StudyImages
 from nas.export.trained import Recorded, Trained, read_metadata
 from nas.study_home import find_study
 from nas.study_plugins import refuse_changed_plugins
-from reports.front import Measured
+from reports.front.summary import Measured
+from reports.front.tables import interval_of
 from reports.quality import quality_of
-from reports.statistics import Interval
-from reports.tables import interval_of
+from reports.statistics.intervals import Interval
 from reports.view import StudyView
 from search_spaces.yaml_files import Document, validate
 from trials import DataConfig, TrainConfig, TrialRecord

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nas.weights import weights_path
-from reports.front import Measured, best_summary, summarise_search
+from reports.front.summary import Measured, best_summary, summarise_search
 from reports.objectives import OBJECTIVES
 from reports.quality import quality_of
 from reports.view import StudyView

@@ -7,8 +7,8 @@ import numpy as np
 from nas.samplers.features import Features
 from nas.samplers.genes import GenePool, Genes
 from nas.samplers.ranking import Floats
-from reports.joint_regression import JointAxes, JointRegression
-from reports.regression import Axes, Regression
+from reports.statistics.joint_regression import JointAxes, JointRegression
+from reports.statistics.regression import Axes, Regression
 
 Guess = Callable[[Sequence[Genes]], Floats]
 """From placements to (placements, objectives)."""

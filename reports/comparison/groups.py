@@ -14,11 +14,11 @@ from itertools import accumulate
 import numpy as np
 
 from reports.comparison.conditions import Conditions, conditions_of
-from reports.front import Measured, Summary, best_summary
+from reports.front.summary import Measured, Summary, best_summary
 from reports.objectives import Floats, to_minimise
-from reports.pareto import Box, box_around, hypervolume_history
 from reports.quality import Quality
-from reports.statistics import Difference, Interval, correct_for_many, paired_difference, t_interval
+from reports.statistics.intervals import Difference, Interval, correct_for_many, paired_difference, t_interval
+from reports.statistics.pareto import Box, box_around, hypervolume_history
 from reports.view import StudyView
 from reports.wording import big
 

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from reports import style, wording
 from reports.comparison.conditions import what_differs
 from reports.comparison.groups import Group, Searched, Winner, group_studies
-from reports.csv_files import Columns, write_csv
-from reports.front import Measured
+from reports.files.csv_files import Columns, write_csv
+from reports.front.summary import Measured
+from reports.front.tables import interval_of, naming
 from reports.objectives import OBJECTIVES, QUALITY
 from reports.rendering import plotly_js, template
-from reports.tables import interval_of, naming
 from reports.view import StudyView
 from search_spaces.errors import InputError
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from nas.racing import Entry, Outcome, Rules, Run, Step, next_step
-from reports.sequential import Looks
-from reports.statistics import correct_for_many, paired_difference
+from reports.statistics.intervals import correct_for_many, paired_difference
+from reports.statistics.sequential import Looks
 
 NOISE = (0.00, 0.03, -0.02, 0.01, -0.03, 0.02, -0.01, 0.00)
 """Of training k; each entry has it in another order, so that differences vary."""

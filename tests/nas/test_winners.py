@@ -11,7 +11,7 @@ from nas.retrained_trials import join
 from nas.study_home import find_study
 from nas.view import open_study
 from nas.winners import Plan, front_and_baselines, plan_of, train_all
-from reports.front import best_summary
+from reports.front.summary import best_summary
 from reports.view import Retraining
 from search_spaces import Architecture, InputError
 from search_spaces.yaml_files import parse_yaml

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from tiny_studies import HOST, MACS, placed, record
 
-from reports.front import Measured, Summary
+from reports.front.summary import Measured, Summary
 from search_spaces import Architecture, HostConfig, find_sites
 
 SEED_SD, REST_SD = 0.003, 0.0025

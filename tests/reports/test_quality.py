@@ -7,13 +7,13 @@ import pytest
 from tiny_studies import BARE, ECA, SE, record, study, trial
 
 from reports import StudyView, write_report
-from reports.answer import answer_of
-from reports.front import best_summary
+from reports.findings.provenance import provenance_of
+from reports.front.answer import answer_of
+from reports.front.summary import best_summary
+from reports.front.tables import front_rows
 from reports.page import make_report, render_page
-from reports.provenance import provenance_of
 from reports.quality import ACCURACY, MIOU, accuracy_of, quality_of
-from reports.statistics import paired_difference
-from reports.tables import front_rows
+from reports.statistics.intervals import paired_difference
 
 MACS_MIOU = ("miou", "macs")
 BASE = {1: 0.30, 2: 0.32, 3: 0.31}

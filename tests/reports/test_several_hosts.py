@@ -8,11 +8,11 @@ import pytest
 from tiny_studies import MACS, searched, study, trial
 
 from reports import StudyView, front_rows, write_report
-from reports.answer import answer_of
-from reports.front import best_summary
+from reports.drawing.scatter import scatter_of
+from reports.front.answer import answer_of
+from reports.front.placement import naming_of, placement_map, used_sites
+from reports.front.summary import best_summary
 from reports.page import make_report, render_page
-from reports.placement import naming_of, placement_map, used_sites
-from reports.scatter import scatter_of
 from reports.style import family_of
 from search_spaces import Architecture
 

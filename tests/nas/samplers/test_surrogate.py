@@ -7,7 +7,7 @@ from toy_search import HOST, Toy
 from nas.samplers.features import Features
 from nas.samplers.genes import GenePool
 from nas.samplers.surrogate import Surrogate
-from reports.regression import Regression
+from reports.statistics.regression import Regression
 from search_spaces import SearchSpace
 
 CHOICES = [{"at": "*/branch", "per": "stage", "modules": {"none": {}, "eca": {"kernel_size": [3, 5]}}}]

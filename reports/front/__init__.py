@@ -1,0 +1,1 @@
+"""What was measured: the front and its tables."""

@@ -1,0 +1,1 @@
+"""What can be said of numbers: intervals, tests, regressions and fronts, of no study in particular."""

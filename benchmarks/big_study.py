@@ -18,8 +18,8 @@ from optuna.trial import TrialState, create_trial
 from overhead import no_fsync
 
 from nas.experiment import Experiment, load_experiment
-from nas.study import Ledger
-from nas.study_home import CONFIRM, SEARCH, place_study
+from nas.study.home import CONFIRM, SEARCH, place_study
+from nas.study.ledger import Ledger
 from reports.statistics.pareto import nondominated
 from search_spaces import Architecture
 from trials.latency import Latency

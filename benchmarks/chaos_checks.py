@@ -9,12 +9,12 @@ from typing import Any
 import sqlalchemy
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.database import Database
-from nas.driver_lock import LOCK
-from nas.journal import JOURNAL
-from nas.lease import LEASES
-from nas.study import Ledger
-from nas.study_home import CONFIRM, SEARCH, find_study
+from nas.study.database import Database
+from nas.study.driver_lock import LOCK
+from nas.study.home import CONFIRM, SEARCH, find_study
+from nas.study.journal import JOURNAL
+from nas.study.lease import LEASES
+from nas.study.ledger import Ledger
 from search_spaces.errors import InputError
 from trials.whole_file import final_name
 

@@ -16,7 +16,7 @@ from chaos_checks import Invariant, Key, Snapshot, check, look
 from chaos_cluster import Cluster
 from chaos_processes import Process, alive, children_like, command_line, descendants, tagged
 
-from nas.journal import JOURNAL
+from nas.study.journal import JOURNAL
 
 ROOT = Path(__file__).resolve().parents[1]
 TAG = "NAS_CHAOS"

@@ -41,7 +41,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
-from nas.racing import Entry, Outcome, Rules, Run, Step, next_step
+from nas.confirm.racing import Entry, Outcome, Rules, Run, Step, next_step
 from reports.statistics.intervals import correct_for_many, paired_difference
 from reports.statistics.seed_effects import fit_additive
 from reports.statistics.sequential import Looks
@@ -51,7 +51,7 @@ Floats = npt.NDArray[np.float64]
 TRUE_SD, SEED_SD, SEARCH_CORRELATION = 0.34, 0.41, 0.5
 SEEDS, MAX_SEEDS = 2, 8
 FIRST_SHARE = 0.8
-"""Of the budget for the first seeds of all; as in `nas.confirm`."""
+"""Of the budget for the first seeds of all; as in `nas.confirm.confirmations`."""
 CLEAR = 0.5
 """Points over the host that `found` counts from."""
 

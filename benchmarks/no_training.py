@@ -8,8 +8,8 @@ from typing import Any
 
 from replay import made_up_record
 
-from nas.ledger_trial import Proposal
-from nas.work import Task
+from nas.running.work import Task
+from nas.study.ledger_trial import Proposal
 from search_spaces import Architecture
 from trials.record import EpochResult
 

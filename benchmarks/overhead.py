@@ -40,16 +40,16 @@ from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
 from nas import ray_cluster
-from nas.execution import Execution, Rules
-from nas.executor import Executor
 from nas.experiment import Experiment, ExperimentConfig, Resources, load_space
-from nas.local_executor import LocalExecutor
-from nas.local_pool import LocalPool
-from nas.parameters import ByKnob
-from nas.progress import Watcher
-from nas.proposer import Proposer, SearchPlan
-from nas.study import Ledger
-from nas.study_home import SEARCH, StudyHome, place_study
+from nas.proposals.parameters import ByKnob
+from nas.proposals.proposer import Proposer, SearchPlan
+from nas.running.execution import Execution, Rules
+from nas.running.executor import Executor
+from nas.running.local_executor import LocalExecutor
+from nas.running.local_pool import LocalPool
+from nas.running.progress import Watcher
+from nas.study.home import SEARCH, StudyHome, place_study
+from nas.study.ledger import Ledger
 from search_spaces import SearchSpace
 from trials import TrialConfig
 

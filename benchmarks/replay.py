@@ -15,12 +15,12 @@ import numpy.typing as npt
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial
 
-from nas.baselines import make_baselines
-from nas.early_stopping import EarlyStopping, Rule
-from nas.expectation import Expectation
-from nas.ledger_trial import Proposal, state_of
-from nas.proposer import Proposer, SearchPlan
-from nas.study import Ledger
+from nas.proposals.baselines import make_baselines
+from nas.proposals.early_stopping import EarlyStopping, Rule
+from nas.proposals.expectation import Expectation
+from nas.proposals.proposer import Proposer, SearchPlan
+from nas.study.ledger import Ledger
+from nas.study.ledger_trial import Proposal, state_of
 from reports.objectives import to_minimise
 from reports.statistics.pareto import hypervolume, nondominated
 from search_spaces import SearchSpace

@@ -9,7 +9,7 @@ from itertools import pairwise
 from placement_table import Table
 from replay import Problem, Search, made_up_record
 
-from nas.ledger_trial import Proposal
+from nas.study.ledger_trial import Proposal
 from reports.objectives import to_minimise
 from trials.record import TrialRecord
 

@@ -35,13 +35,13 @@ from no_training import EPOCHS, made_up
 from overhead import OBJECTIVES, fill, no_fsync
 from rich.console import Console
 
-from nas.execution import Execution, Rules
 from nas.experiment import Experiment, ExperimentConfig, load_space
-from nas.journal import JOURNAL
-from nas.progress import Watcher
-from nas.proposer import Proposer, SearchPlan
-from nas.study import Ledger
-from nas.study_home import SEARCH, place_study
+from nas.proposals.proposer import Proposer, SearchPlan
+from nas.running.execution import Execution, Rules
+from nas.running.progress import Watcher
+from nas.study.home import SEARCH, place_study
+from nas.study.journal import JOURNAL
+from nas.study.ledger import Ledger
 from search_spaces import Architecture, SearchSpace
 from trials import DataConfig, TrainConfig, TrialConfig
 

@@ -34,7 +34,7 @@ from over_cost import mean_with_interval, reached_with_interval
 from replay import Curves, Search, curves, replay
 from synthetic_placements import EVERY, make_problem
 
-from nas.parameters import ByKnob
+from nas.proposals.parameters import ByKnob
 from nas.samplers import AUTO, SAMPLERS, OptunaSampler, SamplerEntry, resolve_sampler
 from search_spaces import SearchSpace
 

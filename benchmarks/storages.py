@@ -27,15 +27,15 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from overhead import OBJECTIVES, fill, no_fsync
 
-import nas.journal
-from nas.database import open_database
+import nas.study.journal
 from nas.experiment import load_space
-from nas.journal import JOURNAL, open_storage, read_storage
-from nas.json_values import parsed
-from nas.parameters import ByKnob
-from nas.study import Ledger
-from nas.study_address import DatabaseAddress, parse_address
-from nas.study_home import SEARCH
+from nas.proposals.parameters import ByKnob
+from nas.study.address import DatabaseAddress, parse_address
+from nas.study.database import open_database
+from nas.study.home import SEARCH
+from nas.study.journal import JOURNAL, open_storage, read_storage
+from nas.study.json_values import parsed
+from nas.study.ledger import Ledger
 from search_spaces import SearchSpace
 
 RESULTS = Path(__file__).parent / "results" / "storages.json"
@@ -59,11 +59,11 @@ def replay(space: SearchSpace, trials: int, repeats: int) -> dict[str, Any]:
         del storage
 
         def with_pythons_parser() -> Any:
-            nas.journal.parsed = json.loads
+            nas.study.journal.parsed = json.loads
             try:
                 return read_storage(folder)
             finally:
-                nas.journal.parsed = parsed
+                nas.study.journal.parsed = parsed
 
         ways: dict[str, Callable[[], Any]] = {
             "optuna": lambda: JournalStorage(JournalFileBackend(str(folder / JOURNAL))),

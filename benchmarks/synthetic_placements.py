@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from replay import Floats, Problem, made_up_record
 
-from nas.ledger_trial import Proposal
+from nas.study.ledger_trial import Proposal
 from search_spaces import Architecture, SearchSpace
 from search_spaces.fitting import NONE
 from trials.latency import Latency

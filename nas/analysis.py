@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nas.export import KNEE, kept_training, pick_network
-from nas.study_home import ANALYSIS, StudyHome, find_study
-from nas.study_plugins import refuse_changed_plugins
+from nas.running.weights import weights_path
+from nas.study.home import ANALYSIS, StudyHome, find_study
+from nas.study.plugins import refuse_changed_plugins
 from nas.view import read_view
-from nas.weights import weights_path
 from reports.analysis import Analysis, Pictures, Subject, analyse, choose_pictures
 from reports.analysis.pictures import Part, Tick, no_tick
 from reports.analysis.winners import Winner, read_winner, write_winners

@@ -12,28 +12,28 @@ from typing import Any
 import torch
 
 from nas import ray_cluster
-from nas.baselines import make_baselines
-from nas.confirm import queue_confirmations
-from nas.early_stopping import EarlyStopping, Rule
-from nas.execution import Execution, Rules
-from nas.executor import Executor
-from nas.expectation import Expectation
+from nas.confirm.confirmations import queue_confirmations
+from nas.confirm.lineup import note_controls, room_in
 from nas.experiment import Experiment, changes, load_experiment, settle
-from nas.lineup import note_controls, room_in
-from nas.local_executor import LocalExecutor
-from nas.local_pool import LocalPool
-from nas.memory_limit import MemoryLimit, memory_limit_of
-from nas.num_workers import settle_workers
-from nas.progress import Watcher
-from nas.proposer import Proposer, SearchPlan
-from nas.study import Ledger
-from nas.study_address import without_passwords
-from nas.study_home import ANALYSIS, CONFIRM, FOLDER, SEARCH, Driven, FolderHome, StudyHome, place_study
-from nas.study_plugins import PLUGINS, plugins_of_space, refuse_changed_plugins, require_plugins
-from nas.tracking import Tracker, make_callbacks, make_loggers
+from nas.proposals.baselines import make_baselines
+from nas.proposals.early_stopping import EarlyStopping, Rule
+from nas.proposals.expectation import Expectation
+from nas.proposals.memory_limit import MemoryLimit, memory_limit_of
+from nas.proposals.proposer import Proposer, SearchPlan
+from nas.running.execution import Execution, Rules
+from nas.running.executor import Executor
+from nas.running.local_executor import LocalExecutor
+from nas.running.local_pool import LocalPool
+from nas.running.num_workers import settle_workers
+from nas.running.progress import Watcher
+from nas.running.tracking import Tracker, make_callbacks, make_loggers
+from nas.running.weights import drop_unfinished
+from nas.running.work import run_task
+from nas.study.address import without_passwords
+from nas.study.home import ANALYSIS, CONFIRM, FOLDER, SEARCH, Driven, FolderHome, StudyHome, place_study
+from nas.study.ledger import Ledger
+from nas.study.plugins import PLUGINS, plugins_of_space, refuse_changed_plugins, require_plugins
 from nas.view import view_of
-from nas.weights import drop_unfinished
-from nas.work import run_task
 from reports import StudyView, write_report
 from reports.findings.reliability import fidelities_of
 from reports.front.summary import summarise_confirm

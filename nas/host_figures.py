@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import search_spaces
-from nas.local_pool import Crashed, Done, Event, LocalPool, PoolError
+from nas.running.local_pool import Crashed, Done, Event, LocalPool, PoolError
 from nas.whole_files import write_whole
 from search_spaces import HostConfig, InputError, find_sites
 from search_spaces.cost import host_cost

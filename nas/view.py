@@ -7,14 +7,14 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from nas.collection import no_collection
-from nas.confirm import race_of
+from nas.confirm.confirmations import race_of
+from nas.confirm.lineup import lineup_of
 from nas.experiment import ConfirmConfig
-from nas.ledger_trial import forget_records, record_of, rung_results, state_of
-from nas.lineup import lineup_of
-from nas.retrained_trials import read_retrained
-from nas.study import Ledger
-from nas.study_home import CONFIRM, SEARCH, StudyHome, find_study
-from nas.study_plugins import require_plugins
+from nas.study.home import CONFIRM, SEARCH, StudyHome, find_study
+from nas.study.ledger import Ledger
+from nas.study.ledger_trial import forget_records, record_of, rung_results, state_of
+from nas.study.plugins import require_plugins
+from nas.study.retrained_trials import read_retrained
 from reports.view import Control, State, StudyView, TrialView
 from search_spaces import Architecture, SearchSpace
 from search_spaces.errors import InputError

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.export import pick_network
-from nas.retrained_trials import join
-from nas.study_home import StudyHome
+from nas.study.home import StudyHome
+from nas.study.retrained_trials import join
 from reports.front.goal import goal_in
 from reports.front.summary import Measured, best_summary
 from reports.view import Retraining, StudyView

@@ -12,7 +12,7 @@ from nas.cli import analysis_options as options
 from nas.cli.architecture_commands import load_architecture
 from nas.cli.output import AsJson, print_json, print_lines, print_table
 from nas.experiment import load_experiment
-from nas.study_home import ANALYSIS
+from nas.study.home import ANALYSIS
 from reports.analysis import Analysis
 from reports.analysis.page import as_data, write_analysis
 from reports.analysis.pictures import Tick, no_tick

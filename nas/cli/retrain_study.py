@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nas.cli.output import print_json, print_lines, print_table, program
 from nas.cli.plugins_option import plugins_as_typed
-from nas.study_home import RETRAINED, find_study
+from nas.study.home import RETRAINED, find_study
 from nas.view import read_view
 from nas.winners import MakeJob, Plan, Train, front_and_baselines, is_first_process, picked, plan_of, train_all
 from reports.view import Retraining

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from nas.ray_cluster import RaySettings
-from nas.tracking import Tracker
+from nas.running.tracking import Tracker
 from search_spaces.errors import InputError
 from search_spaces.yaml_files import read_yaml
 

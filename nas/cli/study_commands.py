@@ -15,8 +15,8 @@ from nas.cli.plugins_option import plugins_as_typed
 from nas.collection import no_collection
 from nas.driver import Outcome
 from nas.driver import search as run_search
-from nas.progress import Watcher
-from nas.study_home import ANALYSIS, find_study
+from nas.running.progress import Watcher
+from nas.study.home import ANALYSIS, find_study
 from nas.view import open_study, read_view
 from reports import FrontRow, StudyView, TrialView, front_rows, write_report
 

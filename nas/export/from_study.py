@@ -5,8 +5,8 @@ from pathlib import Path
 from nas.export.picking import kept_training, pick_network
 from nas.export.study_images import StudyImages
 from nas.export.trained import Recorded, Trained, read_metadata
-from nas.study_home import find_study
-from nas.study_plugins import refuse_changed_plugins
+from nas.study.home import find_study
+from nas.study.plugins import refuse_changed_plugins
 from reports.front.summary import Measured
 from reports.front.tables import interval_of
 from reports.quality import quality_of

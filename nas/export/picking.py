@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from nas.weights import weights_path
+from nas.running.weights import weights_path
 from reports.front.summary import Measured, best_summary, summarise_search
 from reports.objectives import OBJECTIVES
 from reports.quality import quality_of

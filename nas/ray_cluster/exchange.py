@@ -13,8 +13,8 @@ import ray
 from ray.exceptions import RayActorError
 
 from nas.ray_cluster.settings import TOKEN
+from nas.running.work import Task
 from nas.whole_files import write_whole
-from nas.work import Task
 from trials.checkpoint import running_path
 
 

@@ -17,13 +17,13 @@ import ray
 from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from nas.execution import Execution
 from nas.experiment import Resources
 from nas.ray_cluster.connection import start_ray
 from nas.ray_cluster.exchange import Exchange, Outbox
 from nas.ray_cluster.on_node import Node, train
 from nas.ray_cluster.searcher import Errors, StudySearcher
 from nas.ray_cluster.settings import RaySettings
+from nas.running.execution import Execution
 from search_spaces.errors import InputError
 from trials import load_data
 from trials.dataset import Dataset

@@ -12,8 +12,8 @@ from ray import tune
 
 from nas.ray_cluster.exchange import checkpoints_of
 from nas.ray_cluster.settings import TOKEN
+from nas.running.work import Task, run_task
 from nas.whole_files import write_whole
-from nas.work import Task, run_task
 from trials import DataConfig
 from trials.node_data import use_on_this_node
 

@@ -1,6 +1,6 @@
 """A task inside the configuration of a Tune trial."""
 
-from nas.work import Task
+from nas.running.work import Task
 
 
 class Parcel:

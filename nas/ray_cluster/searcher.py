@@ -10,11 +10,11 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from nas.execution import Execution
 from nas.ray_cluster.exchange import Outbox
 from nas.ray_cluster.on_node import EPOCH, HAS_SENT, RECORD
 from nas.ray_cluster.parcel import Parcel
-from nas.work import Task
+from nas.running.execution import Execution
+from nas.running.work import Task
 from search_spaces import Architecture
 
 

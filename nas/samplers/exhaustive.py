@@ -1,6 +1,6 @@
 """Every architecture of a small space."""
 
-from nas.parameters import Draw
+from nas.proposals.parameters import Draw
 from nas.samplers.sampler import Sampler
 from search_spaces import SearchSpace
 from search_spaces.errors import InputError

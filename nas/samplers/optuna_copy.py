@@ -18,9 +18,9 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nas.parameters import ByKnob, Draw, Encoding
-from nas.quiet import quiet_optuna
+from nas.proposals.parameters import ByKnob, Draw, Encoding
 from nas.samplers.sampler import BASELINE, RUNG_VALUES, Sampler
+from nas.study.quiet import quiet_optuna
 from search_spaces import SearchSpace
 
 _NEVER = datetime.min

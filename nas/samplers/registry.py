@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import StudyDirection
 
-from nas.parameters import ByKnob, ByOption
+from nas.proposals.parameters import ByKnob, ByOption
 from nas.samplers.exhaustive import MOST_TO_EXHAUST, ExhaustiveSampler
 from nas.samplers.genes import GenePool
 from nas.samplers.optuna_copy import OptunaSampler

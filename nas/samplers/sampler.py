@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from optuna.trial import FrozenTrial
 
-from nas.parameters import ByKnob, Draw
+from nas.proposals.parameters import ByKnob, Draw
 from search_spaces import SearchSpace
 
 RUNG_VALUES = "rung values"

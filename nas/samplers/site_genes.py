@@ -17,7 +17,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
-from nas.parameters import ByOption
+from nas.proposals.parameters import ByOption
 from nas.samplers.genes import GenePool, Genes
 from nas.samplers.one_thread import one_thread
 from nas.samplers.parents import Selection, best_first, choose_parents, contenders

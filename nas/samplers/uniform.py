@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nas.parameters import Draw
+from nas.proposals.parameters import Draw
 from nas.samplers.sampler import Sampler
 
 

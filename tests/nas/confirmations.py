@@ -8,9 +8,9 @@ from pathlib import Path
 from toy_search import Toy
 
 from nas.experiment import ExperimentConfig
-from nas.journal import open_storage
-from nas.parameters import Draw
-from nas.study import Ledger
+from nas.proposals.parameters import Draw
+from nas.study.journal import open_storage
+from nas.study.ledger import Ledger
 
 OBJECTIVES = ("accuracy", "macs")
 CONFIG = {

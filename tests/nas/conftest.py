@@ -9,7 +9,7 @@ import pytest
 
 import nas
 from nas.cli import main
-from nas.progress import Watcher
+from nas.running.progress import Watcher
 
 sys.path.insert(0, str(Path(__file__).parent))
 

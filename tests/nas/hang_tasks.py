@@ -6,8 +6,8 @@ from unittest import mock
 
 from torch import nn
 
-from nas.local_pool import Report
-from nas.work import Task, run_task
+from nas.running.local_pool import Report
+from nas.running.work import Task, run_task
 
 
 def hang(task: Task, report: Report) -> object:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nas.local_pool import Report, WorkerBrokenError
+from nas.running.local_pool import Report, WorkerBrokenError
 
 
 def behave(task: dict[str, Any], report: Report) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import nas
-from nas.progress import Watcher
+from nas.running.progress import Watcher
 from reports import StudyView
 from search_spaces.errors import InputError
 

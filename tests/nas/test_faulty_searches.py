@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import nas
-from nas.execution import MOST_ATTEMPTS, MOST_FAILURES
+from nas.running.execution import MOST_ATTEMPTS, MOST_FAILURES
 from reports import StudyView
 from search_spaces import plugins
 from search_spaces.attention import registry

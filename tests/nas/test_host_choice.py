@@ -14,16 +14,16 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from toy_search import GATES, Toy
 
 import nas
-from nas.baselines import MOST_EVERYWHERE, make_baselines
 from nas.experiment import load_experiment
-from nas.journal import read_storage
-from nas.ledger_trial import state_of
-from nas.parameters import SILENT, ByKnob, ByOption, Draw
-from nas.progress import Watcher
-from nas.proposer import Proposer
+from nas.proposals.baselines import MOST_EVERYWHERE, make_baselines
+from nas.proposals.parameters import SILENT, ByKnob, ByOption, Draw
+from nas.proposals.proposer import Proposer
+from nas.running.progress import Watcher
 from nas.samplers import SAMPLERS, Sampler, make_sampler
 from nas.samplers.genes import GenePool
 from nas.samplers.variation import Variation
+from nas.study.journal import read_storage
+from nas.study.ledger_trial import state_of
 from nas.view import open_study
 from reports import front_rows
 from search_spaces import InputError, SearchSpace

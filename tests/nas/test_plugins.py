@@ -12,8 +12,8 @@ import nas
 from nas.cli import main
 from nas.cli.main import app
 from nas.export import export_study
-from nas.progress import Watcher
-from nas.work import Task, run_task
+from nas.running.progress import Watcher
+from nas.running.work import Task, run_task
 from search_spaces import Architecture, InputError, load_plugins, plugins
 from search_spaces.attention import registry
 from search_spaces.plugins import plugins_of

@@ -12,12 +12,12 @@ import pytest
 from whole_search import check_whole, found
 
 import nas
-from nas.execution import MOST_ATTEMPTS, Execution, Rules
 from nas.experiment import Resources
-from nas.ledger_trial import Proposal
-from nas.progress import Watcher
 from nas.ray_cluster import RaySettings, make_executor
-from nas.study import Ledger
+from nas.running.execution import MOST_ATTEMPTS, Execution, Rules
+from nas.running.progress import Watcher
+from nas.study.ledger import Ledger
+from nas.study.ledger_trial import Proposal
 from search_spaces.errors import InputError
 from trials import DataConfig, TrainConfig, TrialConfig
 

@@ -10,8 +10,8 @@ import pytest
 from whole_search import check_whole, found
 
 import nas
-from nas.progress import Watcher
 from nas.ray_cluster import RaySettings
+from nas.running.progress import Watcher
 from search_spaces.errors import InputError
 
 pytest.importorskip("ray", reason="Ray is not installed")
@@ -64,8 +64,8 @@ from pathlib import Path
 
 import nas
 import nas.driver
-from nas.execution import Execution
-from nas.progress import Watcher
+from nas.running.execution import Execution
+from nas.running.progress import Watcher
 from nas.ray_cluster import RaySettings
 from nas.ray_cluster.environment import prepare
 

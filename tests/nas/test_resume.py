@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from toy_search import Toy, fork
 
-from nas.proposer import SearchPlan
+from nas.proposals.proposer import SearchPlan
 from nas.samplers import SAMPLERS
-from nas.study import Ledger
+from nas.study.ledger import Ledger
 
 
 def drive_until_killed(toy: Toy, folder: Path, plan: SearchPlan, *, write: int, torn: bool, hurry: int) -> bool:

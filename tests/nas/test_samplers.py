@@ -11,9 +11,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from toy_search import BAMS, Toy
 
-from nas.journal import read_storage
-from nas.parameters import ByKnob, Draw
+from nas.proposals.parameters import ByKnob, Draw
 from nas.samplers import SAMPLERS, Sampler, make_sampler, sampler_entry
+from nas.study.journal import read_storage
 from search_spaces.errors import InputError
 
 MINIMISE = [StudyDirection.MINIMIZE, StudyDirection.MINIMIZE]

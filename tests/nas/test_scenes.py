@@ -9,7 +9,7 @@ import yaml
 import nas
 from nas.experiment import EXPERIMENTS, load_experiment
 from nas.export import export_study
-from nas.progress import Watcher
+from nas.running.progress import Watcher
 from search_spaces import Architecture, InputError
 from search_spaces.shipped import SPACES, find_file
 

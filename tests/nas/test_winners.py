@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import nas
-from nas.retrained_trials import join
-from nas.study_home import find_study
+from nas.study.home import find_study
+from nas.study.retrained_trials import join
 from nas.view import open_study
 from nas.winners import Plan, front_and_baselines, plan_of, train_all
 from reports.front.summary import best_summary
@@ -97,7 +97,7 @@ def test_a_result_joins_a_database_too(study: Path, tmp_path: Path) -> None:
     # The study's own journal has it; a second home, in SQLite, takes the same result.
     (done,) = train_all(find_study(study), plans_of(study, 1), retrain, lambda _: None)
     url = f"sqlite:///{tmp_path / 'studies.db'}#copied"
-    home = nas.study_home.place_study(url, "copied", tmp_path / "files")
+    home = nas.study.home.place_study(url, "copied", tmp_path / "files")
     assert join(home, done)
     assert not join(home, Retraining(done.of, done.record))
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.early_stopping import EarlyStopping, Rule
-from nas.expectation import Expectation
-from nas.journal import open_storage
-from nas.ledger_trial import Proposal
-from nas.proposer import Proposer, SearchPlan
-from nas.study import Ledger
+from nas.proposals.early_stopping import EarlyStopping, Rule
+from nas.proposals.expectation import Expectation
+from nas.proposals.proposer import Proposer, SearchPlan
+from nas.study.journal import open_storage
+from nas.study.ledger import Ledger
+from nas.study.ledger_trial import Proposal
 from search_spaces import Architecture, SearchSpace
 from trials.record import TrialRecord
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nas.baselines import make_baselines
+from nas.proposals.baselines import make_baselines
 from search_spaces import Architecture, SearchSpace, find_sites, measure_cost
 from search_spaces.cost import host_cost
 

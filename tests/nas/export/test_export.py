@@ -16,7 +16,7 @@ from nas.export import FORMATS, ExportError, Wanted, export_study, pick_network
 from nas.export.formats import chosen
 from nas.export.program_format import write_program
 from nas.export.workshop import Workshop
-from nas.weights import weights_path
+from nas.running.weights import weights_path
 from search_spaces import Architecture, InputError
 
 BASE = {"README.md", "architecture.yaml", "export.json", "model.py", "record.json", "weights.safetensors"}

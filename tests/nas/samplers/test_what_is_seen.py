@@ -10,8 +10,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from toy_search import Toy
 
-from nas.parameters import Draw
-from nas.proposer import Proposer
+from nas.proposals.parameters import Draw
+from nas.proposals.proposer import Proposer
 from nas.samplers import make_sampler
 from nas.samplers.sampler import RUNG_VALUES
 

@@ -1,0 +1,1 @@
+"""Trials on workers: processes, their number, their limits, and what is said of their progress."""

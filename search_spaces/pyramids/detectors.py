@@ -39,9 +39,7 @@ class DetectorBackbone(nn.Module):
         return maps
 
 
-def make_detector_backbone(
-    body: nn.Module, widths: Sequence[int], width: int, config: HostConfig
-) -> DetectorBackbone:
+def make_detector_backbone(body: nn.Module, widths: Sequence[int], width: int, config: HostConfig) -> DetectorBackbone:
     """Return the backbone of a detector, with the coarser levels that it adds to the pyramid's of `width` channels."""
     extra = LastLevelP6P7(width, width) if config.head in ("retinanet", "fcos") else LastLevelMaxPool()
     return DetectorBackbone(body, make_pyramid(widths, width, extra), width)

@@ -1,4 +1,4 @@
-"""Detectors and segmentations learn: a few scenes by heart, which takes the whole path from file to score to be right."""
+"""Detectors and segmentations learn a few scenes by heart: the whole path from file to score must be right for it."""
 
 from pathlib import Path
 

@@ -35,6 +35,7 @@ def learnt_by_heart(recipe: Recipe, here: Setting) -> dict[str, float]:
 
 
 def test_a_detector_learns_two_scenes_by_heart(resnet20: Architecture, tmp_path: Path) -> None:
+    pytest.importorskip("faster_coco_eval", reason="faster-coco-eval is not installed")
     write_scenes(SceneSet(num_images=2, size=32, num_shapes=2, seed=0), tmp_path / "coco", "coco")
     learnt = {"val_images": "train2017", "val_annotations": "annotations/instances_train2017.json"}
     recipe = detection_recipe(

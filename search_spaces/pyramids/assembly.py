@@ -27,10 +27,12 @@ def with_neck(host: nn.Module, graph: HostGraph, config: HostConfig) -> nn.Modul
     """
     ends = pyramid_ends(graph, config)
     widths = [graph.shapes[node][0] for node in ends]
+    width = pyramid_width(graph, config)
     if config.head in DETECTORS:
         if config.pretrained:
             freeze_up_to(host, graph, pyramid_ends(graph, config.bare)[0])
-        return make_detector(make_detector_backbone(Body(host, graph, ends), widths, config), graph, ends, config)
-    pyramid = make_pyramid(widths, pyramid_width(graph, config))
+        backbone = make_detector_backbone(Body(host, graph, ends), widths, width, config)
+        return make_detector(backbone, graph, ends, config)
+    pyramid = make_pyramid(widths, width)
     head_class = SegmentationHead if config.head == "segment" else ClassificationHead
     return PyramidNetwork(Body(host, graph, ends), pyramid, head_class(len(ends), pyramid.out_channels, config.classes))

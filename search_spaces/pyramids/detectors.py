@@ -18,7 +18,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool, LastLevelP
 from search_spaces.errors import InputError
 from search_spaces.graphs.tracing import HostGraph
 from search_spaces.hosts import HostConfig
-from search_spaces.pyramids.levels import WIDTH, stride_of
+from search_spaces.pyramids.levels import stride_of
 from search_spaces.pyramids.networks import make_pyramid
 
 _ASPECT_RATIOS = (0.5, 1.0, 2.0)
@@ -39,10 +39,10 @@ class DetectorBackbone(nn.Module):
         return maps
 
 
-def make_detector_backbone(body: nn.Module, widths: Sequence[int], config: HostConfig) -> DetectorBackbone:
-    """Return the backbone of a detector, with the coarser levels that it adds to the pyramid's."""
-    extra = LastLevelP6P7(WIDTH, WIDTH) if config.head in ("retinanet", "fcos") else LastLevelMaxPool()
-    return DetectorBackbone(body, make_pyramid(widths, WIDTH, extra), WIDTH)
+def make_detector_backbone(body: nn.Module, widths: Sequence[int], width: int, config: HostConfig) -> DetectorBackbone:
+    """Return the backbone of a detector, with the coarser levels that it adds to the pyramid's of `width` channels."""
+    extra = LastLevelP6P7(width, width) if config.head in ("retinanet", "fcos") else LastLevelMaxPool()
+    return DetectorBackbone(body, make_pyramid(widths, width, extra), width)
 
 
 def make_detector(

@@ -12,12 +12,14 @@ from torch import fx
 from search_spaces.errors import InputError
 from search_spaces.graphs.stages import find_stages
 from search_spaces.graphs.tracing import HostGraph
-from search_spaces.hosts import DETECTORS, HostConfig
+from search_spaces.hosts import DETECTORS, HostConfig, host_entry
 
 MOST_LEVELS = 4
 WIDTH = 256
 """Channels of every level (arXiv:1612.03144, section 4)."""
 
+_SMALL = 64
+"""Pixels of the images up to which a host is one for small images."""
 _WITHOUT_THE_FINEST = ("retinanet", "fcos")
 
 
@@ -46,10 +48,10 @@ def pyramid_ends(graph: HostGraph, config: HostConfig) -> list[fx.Node]:
 def pyramid_width(graph: HostGraph, config: HostConfig) -> int:
     """Return the channels of every level.
 
-    256, but without a detector no more than the last stage has: the hosts for small images have 64 there, and four
-    times that in the pyramid would be most of the network.
+    256, but without a detector, or in a host for small images, no more than the last stage has: such hosts have 64
+    there, and four times that in the pyramid would be most of the network.
     """
-    if config.head in DETECTORS:
+    if config.head in DETECTORS and host_entry(config.name).input > _SMALL:
         return WIDTH
     return min(WIDTH, graph.shapes[pyramid_ends(graph, config)[-1]][0])
 

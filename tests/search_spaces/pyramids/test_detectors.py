@@ -180,6 +180,19 @@ def test_anchors_follow_the_strides_of_the_host() -> None:
     assert network.rpn.anchor_generator.sizes == ((8,), (16,), (32,), (64,))
 
 
+@each_detector
+@pytest.mark.parametrize(
+    ("name", "width"), [("resnet18", 256), ("mobilenet_v3_small", 256), ("resnet20", 64), ("aff_resnet20_b3", 256)]
+)
+def test_it_is_256_wide_but_over_hosts_for_small_images_no_wider_than_the_last_stage(
+    head: str, name: str, width: int
+) -> None:
+    network = build_network_on_meta(HostConfig(name=name, neck="fpn", head=head, input=64, classes=3))
+    assert network.backbone.out_channels == width
+    convs = [module for module in network.backbone.fpn.modules() if isinstance(module, nn.Conv2d)]
+    assert {conv.out_channels for conv in convs} == {width}
+
+
 def test_it_detects_over_a_small_hosts_stem_on_grey_images() -> None:
     network = detector("fcos", name="resnet20", channels=1, input=32)
     found = network.train()([image(1)], [target("fcos")])

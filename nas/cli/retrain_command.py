@@ -1,7 +1,7 @@
 """The command that trains a network in full, and scores it again."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +68,13 @@ def retrain_command(
     if seeds > 1 and not (front or pick):
         raise InputError("--seeds is for the networks of a study, with --front or --pick; give --seed for one of them")
     chosen, name = _changed(load_recipe(recipe), epochs, accumulation), recipe_name(recipe)
-    train = _trainer(gpus, search_options.ray_settings(executor, address, runtime_env))
-
+    cluster = search_options.ray_settings(executor, address, runtime_env)
     where: dict[str, Any] = {"data_dir": data_dir, "device": device, "workers": workers, "backbone": backbone}
 
     def job(architecture: Architecture, seed: int, folder: Path) -> Job:
         return Job(architecture, chosen, name, seed, folder, keep_checkpoints=keep_checkpoints, **where)
 
-    with _told_how_it_ended():
+    with _told_how_it_ended(), _trainer(gpus, cluster) as train:
         if front or pick:
             retrain_study(subject, front, pick or [], range(seed, seed + seeds), name, out, job, train, as_json)
         else:
@@ -84,10 +83,10 @@ def retrain_command(
             _print_record(train(job(loaded, seed, folder)), folder, as_json)
 
 
-def _trainer(processes: int, cluster: RaySettings | None) -> Train:
+def _trainer(processes: int, cluster: RaySettings | None) -> AbstractContextManager[Train]:
     if cluster is None:
-        return lambda job: retrain(job, processes=processes, shown=True)
-    return lambda job: ray_cluster.retrain(job, cluster, processes, lambda text: print_lines(text, errors=True))
+        return nullcontext(lambda job: retrain(job, processes=processes, shown=True))
+    return ray_cluster.make_training(cluster, processes, lambda text: print_lines(text, errors=True))
 
 
 @contextmanager

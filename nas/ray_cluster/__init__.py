@@ -10,9 +10,9 @@ from search_spaces.errors import InputError
 if TYPE_CHECKING:
     from nas.experiment import Resources
     from nas.ray_cluster.executor import RayExecutor
-    from trials.retrain import Job, RetrainRecord
+    from nas.ray_cluster.retraining import ClusterTraining
 
-__all__ = ["RaySettings", "make_executor", "prepare", "retrain"]
+__all__ = ["RaySettings", "make_executor", "make_training", "prepare"]
 
 
 _MISSING = "{}; Ray comes with `pip install 'ray[tune,client]'`, our extra `cluster`"
@@ -32,15 +32,15 @@ def make_executor(settings: RaySettings, resources: "Resources", workers: int | 
     return RayExecutor(settings, resources, workers, device)
 
 
-def retrain(job: "Job", settings: RaySettings, processes: int, say: Callable[[str], None]) -> "RetrainRecord":
-    """Train a network in full on a cluster; see `retraining.retrain_on_cluster`.
+def make_training(settings: RaySettings, processes: int, say: Callable[[str], None]) -> "ClusterTraining":
+    """Return a `ClusterTraining`; its arguments are there.
 
     Raises:
-        InputError: as there, or Ray is not installed.
+        InputError: Ray is not installed.
     """
     prepare(settings.address)
     try:
-        from nas.ray_cluster.retraining import retrain_on_cluster
+        from nas.ray_cluster.retraining import ClusterTraining
     except ImportError as error:
         raise InputError(_MISSING.format(error)) from error
-    return retrain_on_cluster(job, settings, processes, say)
+    return ClusterTraining(settings, processes, say)

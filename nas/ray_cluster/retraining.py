@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread, current_thread, main_thread
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import ray
 import torch
@@ -43,37 +43,53 @@ _ERRORS: dict[str, Callable[[str], Exception]] = {"InputError": InputError, "Div
 """What another try would only repeat."""
 
 
-def retrain_on_cluster(
-    job: Job, settings: RaySettings, processes: int, say: Callable[[str], None], cpus_per_process: float = 1
-) -> RetrainRecord:
-    """Train a network in full in `processes` workers of a cluster, each with a GPU if the cluster has any.
+class ClusterTraining:
+    """Trains networks in full, one after the other, in `processes` workers each, with a GPU each if there are any.
+
+    A context manager: the first training joins the cluster or starts Ray, and the end of the block leaves it. A process
+    should do that once: a thread that Ray 2.60 leaves behind may end it a minute after its first cluster is gone.
 
     Args:
-        job: what is trained; its folder must lie where all nodes see it, and its `device` is `auto`, `cpu` or `cuda`.
         settings: the cluster; without an address, Ray is started on this machine.
         processes: that train together.
         say: is told of each epoch.
         cpus_per_process: for computing and for reading data.
-
-    Raises:
-        InputError: the cluster cannot be reached or has not so many GPUs, a node does not see the folder, or data,
-            architecture and recipe do not fit.
-        DivergedError: the loss is not finite.
-        StoppedTrainingError: SIGINT or SIGTERM came; the same call goes on from the newest checkpoint.
-        RuntimeError: processes died again and again.
     """
-    owns_ray = not ray.is_initialized()
-    if owns_ray:
-        start_ray(settings, processes, Resources(cpu=cpus_per_process))
-    try:
-        use_gpu = _uses_gpu(job.device, processes)
-        placed = replace(job, device="cuda" if use_gpu else "cpu", out=job.out.expanduser().absolute())
-        with _beside(placed.out) as scratch, _following(placed, say):
-            _fit(placed, scratch, processes, cpus_per_process, use_gpu)
-        return read_record(placed.out)
-    finally:
-        if owns_ray:
+
+    def __init__(
+        self, settings: RaySettings, processes: int, say: Callable[[str], None], cpus_per_process: float = 1
+    ) -> None:
+        self._settings, self._processes, self._say, self._cpus = settings, processes, say, cpus_per_process
+        self._owns_ray = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._owns_ray:
             ray.shutdown()
+
+    def __call__(self, job: Job) -> RetrainRecord:
+        """Train a network.
+
+        Args:
+            job: its folder must lie where all nodes see it, and its `device` is `auto`, `cpu` or `cuda`.
+
+        Raises:
+            InputError: the cluster cannot be reached or has not so many GPUs, a node does not see the folder, or data,
+                architecture and recipe do not fit.
+            DivergedError: the loss is not finite.
+            StoppedTrainingError: SIGINT or SIGTERM came; the same call goes on from the newest checkpoint.
+            RuntimeError: processes died again and again.
+        """
+        if not ray.is_initialized():
+            start_ray(self._settings, self._processes, Resources(cpu=self._cpus))
+            self._owns_ray = True
+        use_gpu = _uses_gpu(job.device, self._processes)
+        placed = replace(job, device="cuda" if use_gpu else "cpu", out=job.out.expanduser().absolute())
+        with _beside(placed.out) as scratch, _following(placed, self._say):
+            _fit(placed, scratch, self._processes, self._cpus, use_gpu)
+        return read_record(placed.out)
 
 
 def _uses_gpu(device: str, processes: int) -> bool:

@@ -1,6 +1,8 @@
 """A full training on Ray: the same network as torchrun's processes train, whatever dies on the way."""
 
+import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -10,14 +12,16 @@ from threading import Thread
 
 import pytest
 
-from nas import ray_cluster
-from nas.ray_cluster import RaySettings
+import nas
+from nas import open_study
+from nas.ray_cluster import RaySettings, make_training
+from reports.front.summary import best_summary
 from search_spaces import Architecture, InputError
 from search_spaces.yaml_files import parse_yaml
 from trials.retrain import Job, StoppedTrainingError, load_retrained, retrain
 from trials.retrain.recipes import parse_recipe
 
-pytest.importorskip("ray", reason="Ray is not installed")
+ray = pytest.importorskip("ray", reason="Ray is not installed")
 
 ARCHITECTURE = Architecture.from_dict(
     {"host": {"name": "resnet20", "input": 8, "channels": 1}, "placement": {"layer3.*/branch": {"module": "se"}}}
@@ -74,12 +78,13 @@ def after_the_next_checkpoint(out: Path, act: Callable[[], None]) -> Iterator[No
 def test_workers_train_what_torchruns_processes_do_although_stopped_by_ctrl_c_and_one_killed(tmp_path: Path) -> None:
     said: list[str] = []
     asked, handler = job(tmp_path / "ray"), signal.getsignal(signal.SIGINT)
-    with after_the_next_checkpoint(asked.out, lambda: os.kill(os.getpid(), signal.SIGINT)):  # noqa: SIM117
-        with pytest.raises(StoppedTrainingError, match="the same command goes on from the newest checkpoint"):
-            ray_cluster.retrain(asked, RaySettings(), 2, said.append)
-    assert signal.getsignal(signal.SIGINT) == handler
-    with after_the_next_checkpoint(asked.out, lambda: os.kill(training_processes()[-1], signal.SIGKILL)):
-        on_ray = ray_cluster.retrain(asked, RaySettings(), 2, said.append)
+    with make_training(RaySettings(), 2, said.append) as train:
+        with after_the_next_checkpoint(asked.out, lambda: os.kill(os.getpid(), signal.SIGINT)):  # noqa: SIM117
+            with pytest.raises(StoppedTrainingError, match="the same command goes on from the newest checkpoint"):
+                train(asked)
+        assert signal.getsignal(signal.SIGINT) == handler
+        with after_the_next_checkpoint(asked.out, lambda: os.kill(training_processes()[-1], signal.SIGKILL)):
+            on_ray = train(asked)
     here = retrain(job(tmp_path / "here"), processes=2)
     assert (on_ray.processes, on_ray.metrics) == (2, here.metrics)
     assert on_ray.runs == 3
@@ -92,5 +97,26 @@ def test_workers_train_what_torchruns_processes_do_although_stopped_by_ctrl_c_an
 @pytest.mark.slow
 def test_a_mistake_of_the_users_is_said_once_and_not_tried_again(tmp_path: Path) -> None:
     wrong = Architecture.from_dict({"host": {"name": "resnet20", "input": 32}, "placement": {}})
-    with pytest.raises(InputError, match="the host resnet20 has `channels: 3`"):
-        ray_cluster.retrain(job(tmp_path / "out", architecture=wrong), RaySettings(), 1, lambda _: None)
+    with (
+        make_training(RaySettings(), 1, lambda _: None) as train,
+        pytest.raises(InputError, match="the host resnet20 has `channels: 3`"),
+    ):
+        train(job(tmp_path / "out", architecture=wrong))
+
+
+@pytest.mark.slow
+def test_the_command_trains_a_studys_winners_on_one_cluster(finished: nas.Outcome, run, tmp_path: Path) -> None:
+    study = shutil.copytree(finished.folder, tmp_path / "study")
+    recipe = tmp_path / "digits.yaml"
+    recipe.write_text(RECIPE.replace("epochs: 5", "epochs: 1"))
+    picks = [
+        option for item in best_summary(open_study(study)).items[:2] for option in ("--pick", item.architecture.id)
+    ]
+    status, out, errors = run("retrain", study, recipe, *picks, "--executor", "ray", "--device", "cpu", "--json")
+    assert status == 0, errors
+    records = json.loads(out)
+    assert [each.record.to_dict() for each in open_study(study).retrained] == [
+        {name: value for name, value in record.items() if name != "of"} for record in records
+    ]
+    assert len({record["of"] for record in records}) == 2
+    assert not ray.is_initialized()

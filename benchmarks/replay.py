@@ -6,8 +6,12 @@ first reports first.
 """
 
 import heapq
+import platform
+import shlex
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -181,3 +185,13 @@ def made_up_record(proposal: Proposal, *, first_epoch: int = 1, wall_s: float = 
         started_at="2026-01-01T00:00:00+00:00",
         **measured,
     )
+
+
+def about() -> dict[str, Any]:
+    """Return the command of this process and the versions of what its searches come from."""
+    packages = {package: version(package) for package in ("optuna", "numpy", "moocore")}
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "machine": platform.machine(),
+        "versions": {"python": platform.python_version(), **packages},
+    }

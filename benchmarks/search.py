@@ -18,12 +18,9 @@ of 20, asked for as many at once; `tpe` is capped, since each of its draws takes
 
 import argparse
 import json
-import platform
-import shlex
 import sys
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +28,7 @@ import numpy as np
 from optuna.samplers import BaseSampler, NSGAIISampler
 from optuna.study import StudyDirection
 from over_cost import mean_with_interval, reached_with_interval
-from replay import Curves, Search, curves, replay
+from replay import Curves, Search, about, curves, replay
 from synthetic_placements import EVERY, make_problem
 
 from nas.proposals.parameters import ByKnob
@@ -126,20 +123,11 @@ def main() -> None:
         for problem in problems:
             problem.repeat(arguments.first_seed + repetition)
         # Kept after each repetition, so that a run that is stopped has not been for nothing.
-        results = {**_about(), "repetitions": repetition + 1, "problems": [problem.result() for problem in problems]}
+        results = {**about(), "repetitions": repetition + 1, "problems": [problem.result() for problem in problems]}
         arguments.out.write_text(json.dumps(results, indent=1) + "\n")
         print(f"repetition {repetition + 1} of {arguments.repetitions}", file=sys.stderr, flush=True)
     for problem in problems:
         show(problem.result())
-
-
-def _about() -> dict[str, Any]:
-    packages = {package: version(package) for package in ("optuna", "numpy", "moocore")}
-    return {
-        "command": shlex.join(["python", *sys.argv]),
-        "machine": platform.machine(),
-        "versions": {"python": platform.python_version(), **packages},
-    }
 
 
 if __name__ == "__main__":

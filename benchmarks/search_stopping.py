@@ -16,18 +16,15 @@ uniform number of modules.
 
 import argparse
 import json
-import platform
-import shlex
 import sys
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from over_cost import mean_with_interval, over_costs, summarise
-from replay import Curves, Floats, Search, replay
+from replay import Curves, Floats, Search, about, replay
 from scipy.stats import kendalltau, spearmanr
 from search import OBJECTIVES, OURS
 from synthetic_placements import EPOCHS, NOISE_SD, RUNGS, Trainings, make_problem, sparse_to_dense
@@ -163,7 +160,7 @@ def main() -> None:
         for problem in problems:
             problem.repeat(seed)
         # Kept after each repetition, so that a run that is stopped has not been for nothing.
-        results = {**_about(), "repetitions": number, "problems": [problem.result() for problem in problems]}
+        results = {**about(), "repetitions": number, "problems": [problem.result() for problem in problems]}
         arguments.out.write_text(json.dumps(results, indent=1) + "\n")
         print(f"repetition {number} of {arguments.repetitions}", file=sys.stderr, flush=True)
     results["ranking"] = ranking(seeds)
@@ -171,15 +168,6 @@ def main() -> None:
     print(json.dumps(results["ranking"], indent=1))
     for problem in problems:
         show(problem.result())
-
-
-def _about() -> dict[str, Any]:
-    packages = {package: version(package) for package in ("optuna", "numpy", "moocore")}
-    return {
-        "command": shlex.join(["python", *sys.argv]),
-        "machine": platform.machine(),
-        "versions": {"python": platform.python_version(), **packages},
-    }
 
 
 if __name__ == "__main__":

@@ -20,19 +20,16 @@ of a rank (`table_ranking.py`).
 
 import argparse
 import json
-import platform
-import shlex
 import sys
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from over_cost import mean_with_interval, over_costs, summarise
 from placement_table import Floats, Table, read_table
-from replay import Curves, Replayed, replay
+from replay import Curves, Replayed, about, replay
 from replay_table import Lookup, table_search
 from scipy.stats import binomtest
 from search import OPTUNA, OURS, TPE, optuna_nsga2
@@ -218,13 +215,7 @@ def main() -> None:
 
 
 def _about(table: Table) -> dict[str, Any]:
-    packages = {package: version(package) for package in ("optuna", "numpy", "moocore")}
-    return {
-        "command": shlex.join(["python", *sys.argv]),
-        "machine": platform.machine(),
-        "versions": {"python": platform.python_version(), **packages},
-        "table": {"architectures": table.space.size, "seeds": list(table.seeds), **table.made_on},
-    }
+    return {**about(), "table": {"architectures": table.space.size, "seeds": list(table.seeds), **table.made_on}}
 
 
 if __name__ == "__main__":

@@ -79,7 +79,8 @@ class ClusterTraining:
             InputError: the cluster cannot be reached or has not so many GPUs, a node does not see the folder, or data,
                 architecture and recipe do not fit.
             DivergedError: the loss is not finite.
-            StoppedTrainingError: SIGINT or SIGTERM came; the same call goes on from the newest checkpoint.
+            StoppedTrainingError: SIGINT or SIGTERM came; in another block the same call goes on from the newest
+                checkpoint (in this one it would wait for what the cluster keeps reserved until the block ends).
             RuntimeError: processes died again and again.
         """
         if not ray.is_initialized():

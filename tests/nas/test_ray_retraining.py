@@ -78,13 +78,18 @@ def after_the_next_checkpoint(out: Path, act: Callable[[], None]) -> Iterator[No
 def test_workers_train_what_torchruns_processes_do_although_stopped_by_ctrl_c_and_one_killed(tmp_path: Path) -> None:
     said: list[str] = []
     asked, handler = job(tmp_path / "ray"), signal.getsignal(signal.SIGINT)
-    with make_training(RaySettings(), 2, said.append) as train:
-        with after_the_next_checkpoint(asked.out, lambda: os.kill(os.getpid(), signal.SIGINT)):  # noqa: SIM117
-            with pytest.raises(StoppedTrainingError, match="the same command goes on from the newest checkpoint"):
-                train(asked)
-        assert signal.getsignal(signal.SIGINT) == handler
-        with after_the_next_checkpoint(asked.out, lambda: os.kill(training_processes()[-1], signal.SIGKILL)):
-            on_ray = train(asked)
+    with (
+        after_the_next_checkpoint(asked.out, lambda: os.kill(os.getpid(), signal.SIGINT)),
+        make_training(RaySettings(), 2, said.append) as train,
+        pytest.raises(StoppedTrainingError, match="the same command goes on from the newest checkpoint"),
+    ):
+        train(asked)
+    assert signal.getsignal(signal.SIGINT) == handler
+    with (
+        after_the_next_checkpoint(asked.out, lambda: os.kill(training_processes()[-1], signal.SIGKILL)),
+        make_training(RaySettings(), 2, said.append) as train,
+    ):
+        on_ray = train(asked)
     here = retrain(job(tmp_path / "here"), processes=2)
     assert (on_ray.processes, on_ray.metrics) == (2, here.metrics)
     assert on_ray.runs == 3

@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -56,7 +55,9 @@ def make_report(folder: Path) -> dict[str, Any]:
 
 
 def _peak_mib() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    """Return the peak of this program; `getrusage` would count the process that started it too, as it was forked."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) // 1024
 
 
 FRAMES = "const frames = () => new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)));"

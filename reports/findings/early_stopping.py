@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 
-from scipy.stats import binomtest
+from scipy.special import betaincinv
 
 from reports import wording
 from reports.front.summary import Summary
 from reports.view import StudyView, TrialView
+
+_TAIL = 0.025
+"""Of an interval of 95 %, on either side."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,10 @@ class Stopping:
         """
         if not self.num_spared:
             return None
-        interval = binomtest(self.num_spared_on_front, self.num_spared).proportion_ci(method="exact")
-        return self.num_spared_on_front / self.num_spared, float(interval.low), float(interval.high)
+        hits, misses = self.num_spared_on_front, self.num_spared - self.num_spared_on_front
+        low = float(betaincinv(hits, misses + 1, _TAIL)) if hits else 0.0
+        high = float(betaincinv(hits + 1, misses, 1 - _TAIL)) if misses else 1.0
+        return hits / self.num_spared, low, high
 
 
 def stopping_of(view: StudyView, search: Summary) -> Stopping | None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import kendalltau
 
 from reports.front.summary import Summary
 from reports.view import StudyView
@@ -81,7 +80,7 @@ def fidelities_of(view: StudyView, confirmed: Summary) -> tuple[Fidelity, ...]:
             if (before := by_architecture.get(item.architecture.hash)) is not None
             and (after := item.adjusted(value)) is not None
         ]
-        tau = bootstrap(np.array(pairs, dtype=float).reshape(-1, 2), _tau)
+        tau = bootstrap(np.array(pairs, dtype=float).reshape(-1, 2), tau_b)
         if tau is not None and target is not None:
             fidelities.append(Fidelity(epochs, target, tau))
     return tuple(fidelities)
@@ -157,8 +156,15 @@ def _table(confirmed: Summary, value: Callable[[TrialRecord], float | None]) -> 
     return np.array([[row[seed] for seed in shared] for row in rows])
 
 
-def _tau(pairs: Floats) -> float:
-    return float(kendalltau(pairs[:, 0], pairs[:, 1]).statistic)
+def tau_b(pairs: Floats) -> float:
+    """Return Kendall's tau-b of pairs, (n, 2); NaN where one of both is all ties.
+
+    Straight from its definition, since a bootstrap asks for it hundreds of times, and SciPy's takes ten times as long
+    for twenty pairs, most of it for a p-value.
+    """
+    signs = np.sign(pairs[:, None] - pairs[None])
+    (first, both), (_, second) = np.einsum("ijk,ijl->kl", signs, signs)
+    return float(both / math.sqrt(first * second)) if first and second else math.nan
 
 
 def consistency(table: Floats) -> float:

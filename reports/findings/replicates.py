@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta, chi2
+from scipy.special import betaincinv, chdtri
 
 from reports.front.goal import goal_in
 from reports.front.summary import Summary
@@ -106,7 +106,7 @@ def compare_with_itself(summary: Summary) -> SelfComparison | None:
             smallest = min(smallest, half)
             shares.append(float(np.mean([_differs(rng.permutation(own), half, step) for _ in range(_SPLITS)])))
     found, n = float(np.mean(shares)), len(shares)
-    low, high = beta.ppf([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], n * found + 0.5, n * (1 - found) + 0.5)
+    low, high = betaincinv(n * found + 0.5, n * (1 - found) + 0.5, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
     return SelfComparison(1 - _LEVEL, found, float(low), float(high), n, n * _SPLITS, smallest)
 
 
@@ -132,7 +132,7 @@ def _sd(parts: Sequence[tuple[float, int]]) -> Sd:
     total = sum(variance for variance, _ in parts)
     below = above = 0.0
     for variance, degrees in parts:
-        least, most = chi2.ppf([(1 - _LEVEL) / 2, (1 + _LEVEL) / 2], degrees)
+        least, most = chdtri(degrees, [(1 + _LEVEL) / 2, (1 - _LEVEL) / 2])
         below += (variance * (1 - degrees / most)) ** 2
         above += (variance * (degrees / least - 1)) ** 2
     return Sd(math.sqrt(total), math.sqrt(max(total - math.sqrt(below), 0.0)), math.sqrt(total + math.sqrt(above)))

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from scipy.stats import kendalltau
-
 from reports.front.summary import Measured, Summary
 from reports.front.tables import FrontRow, bare_host_of, interval_of
 from reports.statistics.intervals import Difference, Interval, correct_for_many, paired_difference, t_interval
@@ -202,6 +200,8 @@ def _agreement(rows: Sequence[RetrainedRow], summary: Summary, maximise: bool) -
     both = [(row, items[row.id]) for row in rows if row.id in items and row.proxy is not None]
     if len(both) < _FEWEST_TO_RANK:
         return None
+    from scipy.stats import kendalltau  # slow to import, for what most studies do not have
+
     value, sign = summary.quality.value, 1 if maximise else -1
     pairs = list(combinations(both, 2))
     told = correct_for_many(

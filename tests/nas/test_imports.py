@@ -19,7 +19,7 @@ SPACE = {
     ],
 )
 def test_neither_commands_nor_a_studys_space_import_what_only_trainings_and_other_hosts_need(code: str) -> None:
-    slow = "torchvision", "torch._dynamo", "triton", "ray", "timm", "sklearn", "pandas", "onnx"
+    slow = "torchvision", "scipy.stats", "torch._dynamo", "triton", "ray", "timm", "sklearn", "pandas", "onnx"
     told = subprocess.run(
         [sys.executable, "-c", f"{code}; import sys; print([name for name in {slow!r} if name in sys.modules])"],
         check=True,

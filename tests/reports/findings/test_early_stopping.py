@@ -5,7 +5,7 @@ from scipy.stats import binomtest
 from tiny_studies import BAM, BARE, ECA, MACS, SE, confirmed, placed, record, study, trial
 
 from reports import StudyView, TrialView
-from reports.findings.early_stopping import sentences, stopping_of
+from reports.findings.early_stopping import Stopping, sentences, stopping_of
 from reports.findings.reliability import fidelities_of
 from reports.front.summary import summarise_confirm, summarise_search
 from reports.page import make_report, render_page
@@ -66,6 +66,13 @@ def test_what_was_lost_is_estimated_from_what_was_let_live() -> None:
     interval = binomtest(1, 1).proportion_ci()
     assert found.lost == pytest.approx((1.0, interval.low, 1.0))
     assert "1 more was to be stopped and let live to tell what stopping costs: 1 of it is" in sentences(found)[1]
+
+
+@pytest.mark.parametrize("hits", [0, 3, 7])
+def test_the_interval_of_a_loss_is_the_exact_one(hits: int) -> None:
+    found = Stopping({2: 90}, 10, 300, 600, num_spared=7, num_spared_on_front=hits)
+    interval = binomtest(hits, 7).proportion_ci(method="exact")
+    assert found.lost == pytest.approx((hits / 7, interval.low, interval.high))
 
 
 def test_where_nothing_was_let_live_nothing_is_claimed() -> None:

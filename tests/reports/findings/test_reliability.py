@@ -1,9 +1,12 @@
+import math
+
 import numpy as np
 import pytest
+from scipy.stats import kendalltau
 from tiny_studies import BAM, BARE, ECA, MACS, SE, confirmed, placed, searched, study, trial
 
 from reports import TrialView
-from reports.findings.reliability import fidelities_of, reliability_of, seeds_needed, sentences
+from reports.findings.reliability import fidelities_of, reliability_of, seeds_needed, sentences, tau_b
 from reports.front.summary import summarise_confirm
 from reports.page import make_report, render_page
 
@@ -73,3 +76,10 @@ def test_log_loss_that_ranks_clearly_better_is_named() -> None:
 def test_of_few_architectures_nothing_is_said() -> None:
     view = study(searched(), confirmed()[:9])
     assert sentences(view, summarise_confirm(view)) == ()
+
+
+@pytest.mark.parametrize("levels", [3, 100])
+def test_tau_b_is_that_of_scipy_with_ties_and_without(levels: int) -> None:
+    pairs = np.random.default_rng(levels).integers(levels, size=(15, 2)).astype(float)
+    assert tau_b(pairs) == pytest.approx(kendalltau(pairs[:, 0], pairs[:, 1]).statistic, abs=1e-12)
+    assert math.isnan(tau_b(np.array([[1.0, 2.0], [1.0, 3.0]])))

@@ -87,8 +87,13 @@ def fitting(columns: Sequence[Column[Row]], rows: Sequence[Row], width: int) -> 
 
 
 def program() -> str:
-    """Return what to type for `nas` here: its name if that is found, else its path from the current folder."""
+    """Return what to type for `nas` here: its name if that is found, else its path from the current folder.
+
+    Where Python was told to run the module, as torchrun does, that.
+    """
     here, found = Path(sys.argv[0]), shutil.which("nas")
+    if here.name == "__main__.py":
+        return "python -m nas"
     if not here.is_file() or (found and here.samefile(found)):
         return "nas"
     return os.path.relpath(here)

@@ -38,12 +38,12 @@ def with_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
         name: HostEntry(name, "for tests", build, classes=10, input=8, stems=("cifar",))
         for name, build in builders.items()
     }
-    every = registry._entries() | added
-    monkeypatch.setattr(registry, "_entries", lambda: every)
+    names, own = (*registry.host_names(), *added), registry._own_entries() | added
+    monkeypatch.setattr(registry, "_own_entries", lambda: own)
     for module in (
         "search_spaces.hosts",
         "search_spaces.hosts.registry",
         "search_spaces.hosts.config",
         "nas.cli.host_commands",
     ):
-        monkeypatch.setattr(f"{module}.host_names", lambda: tuple(every))
+        monkeypatch.setattr(f"{module}.host_names", lambda: names)

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,8 @@ def test_ctrl_c_reaches_the_driver_only_and_leaves_no_worker(tmp_path: Path) -> 
     driver = fork_driver(tmp_path)
     worker = read_worker(tmp_path)
     os.killpg(driver, signal.SIGINT)  # as a terminal does it: to the worker, too
-    assert os.waitstatus_to_exitcode(os.waitpid(driver, 0)[1]) == 130
+    status = os.waitstatus_to_exitcode(os.waitpid(driver, 0)[1])
+    assert status == 130, (tmp_path / "stderr").read_text()
     assert (tmp_path / "stderr").read_text() == ""
     assert until(lambda: not is_alive(worker))
 
@@ -187,6 +189,8 @@ def fork_driver(folder: Path) -> int:
             pool.wait()
     except KeyboardInterrupt:
         os._exit(130)
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(1)
 

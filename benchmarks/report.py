@@ -41,7 +41,7 @@ def make_report(folder: Path) -> dict[str, Any]:
 
     with part("import"):
         import nas.cli  # noqa: F401
-        from nas.collection import no_collection
+        from nas.garbage_collection import no_collection
         from nas.view import open_study
         from reports import page
     begun_mib = _peak_mib()

@@ -6,10 +6,10 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from nas.collection import no_collection
 from nas.confirm.confirmations import race_of
 from nas.confirm.lineup import lineup_of
 from nas.experiment import ConfirmConfig
+from nas.garbage_collection import no_collection
 from nas.study.home import CONFIRM, SEARCH, StudyHome, find_study
 from nas.study.ledger import Ledger
 from nas.study.ledger_trial import forget_records, record_of, rung_results, state_of

@@ -15,7 +15,7 @@ from reports.drawing.trial_table import trial_table
 from reports.files import architecture_files
 from reports.files.csv_files import EQUAL_COST_CSV, FRONT_CSV, MIOU_FRONT_CSV, MIOU_TRIALS_CSV, TRIALS_CSV, write_csv
 from reports.findings import early_stopping
-from reports.findings.collection import Findings, findings_of, hypervolume_extras, write_findings
+from reports.findings.all_findings import Findings, findings_of, hypervolume_extras, write_findings
 from reports.findings.progress import HypervolumeCurve, hypervolume_curve
 from reports.findings.provenance import Provenance, provenance_of
 from reports.findings.sure import luck_in_words

@@ -12,9 +12,9 @@ from nas.cli.fault_lines import fault_lines
 from nas.cli.front_table import print_front
 from nas.cli.output import AsJson, print_json, print_lines, print_table, program
 from nas.cli.plugins_option import plugins_as_typed
-from nas.collection import no_collection
 from nas.driver import Outcome
 from nas.driver import search as run_search
+from nas.garbage_collection import no_collection
 from nas.running.progress import Watcher
 from nas.study.home import ANALYSIS, find_study
 from nas.view import open_study, read_view

@@ -7,8 +7,7 @@ from optuna.trial import FrozenTrial, create_trial
 
 from nas.samplers.sampler import RUNG_VALUES
 from nas.study.ledger import Ledger
-from nas.study.ledger_trial import rung_results, state_of
-from trials.record import TrialRecord
+from nas.study.ledger_trial import state_of
 
 Place = Callable[[FrozenTrial], tuple[int, ...] | None]
 
@@ -72,10 +71,11 @@ class Asked:
         return None if place is None else _with_indices(trial, place)
 
     def _with_rung_values(self, proposal: FrozenTrial) -> FrozenTrial:
-        results = rung_results(proposal) if proposal.state.is_finished() else {}
-        values = {epochs: self._ledger.values(TrialRecord.from_dict(data)) for epochs, data in results.items()}
+        values = self._ledger.rung_values(proposal) if proposal.state.is_finished() else {}
+        if not values:
+            return proposal
         shown = copy.copy(proposal)
-        shown.user_attrs = {**proposal.user_attrs, RUNG_VALUES: values} if values else proposal.user_attrs
+        shown.user_attrs = {**proposal.user_attrs, RUNG_VALUES: values}
         return shown
 
 

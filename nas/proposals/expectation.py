@@ -11,7 +11,6 @@ from nas.study.ledger import Ledger
 from nas.study.ledger_trial import rung_results
 from reports.objectives import Floats, to_minimise
 from search_spaces import SearchSpace
-from trials.record import TrialRecord
 
 MOST_WHOLE = 1000
 """Trials that came to their end that are learnt from, the newest."""
@@ -31,7 +30,6 @@ class Expectation:
     def __init__(self, ledger: Ledger, space: SearchSpace, whole: Callable[[int], Sequence[FrozenTrial]]) -> None:
         self._ledger, self._whole = ledger, whole
         self._surrogate = Surrogate(GenePool(space))
-        self._values: dict[tuple[int, int], tuple[float, ...]] = {}
 
     def points(self, rung: int, trials: Sequence[FrozenTrial], batch: int) -> Floats:
         """Return objectives of the trials that have reached a rung, (those, objectives), minimised.
@@ -54,16 +52,8 @@ class Expectation:
 
     def _told(self, rung: int, trials: Sequence[FrozenTrial]) -> Told:
         reached = [trial for trial in trials if rung in rung_results(trial)]
-        values = [self._values_at(trial, rung) for trial in reached]
+        values = [self._ledger.rung_values(trial)[rung] for trial in reached]
         return [_genes(trial) for trial in reached], to_minimise(values, self._ledger.objectives)
-
-    def _values_at(self, trial: FrozenTrial, rung: int) -> tuple[float, ...]:
-        key = (trial.number, rung)
-        if key not in self._values:
-            values = self._ledger.values(TrialRecord.from_dict(rung_results(trial)[rung]))
-            assert values is not None  # without them it would not have been paused
-            self._values[key] = values
-        return self._values[key]
 
 
 def _genes(trial: FrozenTrial) -> Genes:

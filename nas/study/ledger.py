@@ -65,6 +65,7 @@ class Ledger:
         self._attributes = dict(storage.get_study_user_attrs(self._id))
         self._index = LedgerIndex(storage.get_all_trials(self._id, deepcopy=False))
         self._architectures: dict[str, Architecture] = {}
+        self._rung_values: dict[int, dict[int, tuple[float, ...]]] = {}
 
     @classmethod
     def open(
@@ -300,6 +301,15 @@ class Ledger:
     def values(self, record: TrialRecord) -> tuple[float, ...] | None:
         """Return a record's objectives in natural units; None if it failed or one is missing or infinite."""
         return None if self._failure(record) else tuple(self._value(o, record) for o in self.objectives)
+
+    def rung_values(self, trial: FrozenTrial) -> dict[int, tuple[float, ...]]:
+        """Return the objectives in natural units at the rungs that a trial has reached, by their epochs."""
+        results = rung_results(trial)
+        for epochs in results.keys() - self._rung_values.setdefault(trial.number, {}).keys():
+            values = self.values(TrialRecord.from_dict(results[epochs]))
+            assert values is not None, "a failure is no rung's result"
+            self._rung_values[trial.number][epochs] = values
+        return {epochs: self._rung_values[trial.number][epochs] for epochs in results}
 
     def _create(self, state: TrialState, attrs: dict[str, Any], draw: Draw | None = None) -> int:
         trial = create_trial(state=state, user_attrs=attrs)

@@ -11,7 +11,7 @@ from test_page import data_of, page_of
 from tiny_studies import BARE, ECA, HOST, MACS, SE, confirmed, record, searched, study, trial
 
 from reports import StudyView, write_report
-from reports.findings.collection import troubles_of
+from reports.findings.all_findings import troubles_of
 from reports.findings.progress import hypervolume_curve
 from reports.findings.random_search import RandomSearch, random_search_of
 from reports.findings.search_time import search_time_of

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nas.collection import no_collection
+from nas.garbage_collection import no_collection
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from reports.findings.retrained import RetrainedGroup
 from reports.front.placement import PlacementMap, Share
 
 _DPI = 160
-_LEFT, _RIGHT, _BOTTOM, _TOP, _BETWEEN = 0.75, 0.15, 0.55, 0.35, 0.85
+_LEFT, _RIGHT, _BOTTOM, _TOP, _BETWEEN = 0.75, 0.3, 0.55, 0.35, 0.85
 """Margins around the axes of a plot and between two of them, in inches.
 
 They are set, and not found by matplotlib's layout engines, which draw a figure three times for each of its files.

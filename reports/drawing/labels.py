@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from reports import style
@@ -13,9 +13,11 @@ from reports import style
 Point = tuple[float, float]
 
 _NEAR = ((8, 5), (8, -11), (-8, 5), (-8, -11), (0, 11), (0, -17))
-_FAR = ((16, 15), (16, -23), (-16, 15), (-16, -23), (0, 24), (34, 5), (34, -11))
+_FAR = tuple((x, y) for far in (0, 18, 36) for y in (15 + far, -23 - far) for x in (16, -16, 34, 60))
 """Where a name may stand, in points from its mark, the best first; the far ones get a line."""
 _MARK_PIXELS = 7
+_ON_A_NAME, _OUTSIDE = 4, 40
+"""How much worse than on a mark a name stands on another one, or beyond the axes."""
 
 
 def place_labels(axes: Axes, named: Sequence[tuple[str, Point]], marks: Sequence[Point]) -> None:
@@ -29,18 +31,22 @@ def place_labels(axes: Axes, named: Sequence[tuple[str, Point]], marks: Sequence
     axes.set_autoscale_on(False)
     pixels = [axes.transData.transform(mark) for mark in marks]
     size = 2 * _MARK_PIXELS
-    taken = [Bbox.from_bounds(x - _MARK_PIXELS, y - _MARK_PIXELS, size, size) for x, y in pixels]
+    boxes = [Bbox.from_bounds(x - _MARK_PIXELS, y - _MARK_PIXELS, size, size) for x, y in pixels]
+    names: list[Bbox] = []
     for name, point in sorted(named, key=lambda entry: -entry[1][1]):
-        taken.append(_place(axes, canvas, name, point, taken))
+        names.append(_place(axes, canvas, name, point, boxes, names))
 
 
-def _place(axes: Axes, canvas: FigureCanvasAgg, name: str, point: Point, taken: Sequence[Bbox]) -> Bbox:
+def _place(
+    axes: Axes, canvas: FigureCanvasAgg, name: str, point: Point, marks: Sequence[Bbox], names: Sequence[Bbox]
+) -> Bbox:
     """Write one name and return the box it fills, in pixels."""
     best: tuple[int, Annotation, Bbox] | None = None
     for offset in (*_NEAR, *_FAR):
         text = _annotate(axes, name, point, offset)
-        box = text.get_window_extent(canvas.get_renderer())  # type: ignore[no-untyped-call]
-        cost = sum(box.overlaps(other) for other in taken) + (0 if _inside(box, axes.bbox) else 10)
+        box = _box_of(text, canvas)
+        cost = sum(box.overlaps(mark) for mark in marks) + _ON_A_NAME * sum(box.overlaps(other) for other in names)
+        cost += 0 if _inside(box, axes.bbox) else _OUTSIDE
         if best is not None and cost >= best[0]:
             text.remove()
             continue
@@ -51,6 +57,13 @@ def _place(axes: Axes, canvas: FigureCanvasAgg, name: str, point: Point, taken: 
             break
     assert best is not None
     return best[2]
+
+
+def _box_of(text: Annotation, canvas: FigureCanvasAgg) -> Bbox:
+    """Return the box of the words; an annotation's own has the line to its mark in it, which may cross anything."""
+    renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
+    text.update_positions(renderer)
+    return Text.get_window_extent(text, renderer)
 
 
 def _annotate(axes: Axes, name: str, point: Point, offset: tuple[int, int]) -> Annotation:

@@ -31,9 +31,9 @@ LEAST = 10
 _FOLDS = 10
 _FOLDS_OF_MANY = 5
 _MANY = 2000
-"""Trials from which on five folds do, whose trainings then hardly differ from all."""
+"""Trials from which on five folds do, whose trainings then hardly differ from all, and fewer bootstraps."""
 _DRAWS = 2000
-_BOOTSTRAPS = 500
+_BOOTSTRAPS, _BOOTSTRAPS_OF_MANY = 2000, 500
 RATIOS = NOISE_RATIOS[NOISE_RATIOS < 4]
 """A prior that nothing may matter at all would take weak effects for none, with intervals that miss them."""
 _COST_STEP = math.log(1.1)
@@ -220,7 +220,8 @@ def explained(missed: Floats, by_mean: Floats) -> Estimate:
     """Return R2 out of sample with a percentile interval over trials."""
     n = len(missed)
     rng, squares = np.random.default_rng(0), np.stack([missed**2, by_mean**2], axis=1)
-    sums = np.array([np.bincount(rng.integers(n, size=n), minlength=n) @ squares for _ in range(_BOOTSTRAPS)])
+    draws = _BOOTSTRAPS if n < _MANY else _BOOTSTRAPS_OF_MANY
+    sums = np.array([np.bincount(rng.integers(n, size=n), minlength=n) @ squares for _ in range(draws)])
     kept = sums[sums[:, 1] > 0]
     low, high = np.percentile(1 - kept[:, 0] / kept[:, 1], [2.5, 97.5])
     return Estimate(1 - float(missed @ missed) / float(by_mean @ by_mean), float(low), float(high), n)

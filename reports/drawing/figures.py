@@ -26,7 +26,7 @@ _DPI = 160
 _LEFT, _RIGHT, _BOTTOM, _TOP, _BETWEEN = 0.75, 0.3, 0.55, 0.35, 0.85
 """Margins around the axes of a plot and between two of them, in inches.
 
-They are set, and not found by matplotlib's layout engines, which draw a figure three times for each of its files.
+They are set, and not found by matplotlib's layout engines, with which a figure is drawn five times for its two files.
 """
 _MAP_FONT, _SLANT = 8, math.radians(30)
 """Of the map of placements: the size of its names in points, and the angle of its modules' names."""
